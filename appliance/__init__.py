@@ -1,0 +1,1 @@
+"""The private-AI appliance: request path, control plane and the `appliance` command."""

@@ -1,0 +1,1 @@
+"""Model files: fetched, verified, and kept on a shelf by their hash."""

@@ -1,0 +1,45 @@
+"""Is this file a GGUF model, and whole? Asked before the engine opens it."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from appliance.errors import ApplianceError
+from appliance.units import show_bytes
+
+_HEADER = struct.Struct("<4sIQQ")
+_VERSIONS = (2, 3)
+# Far above any real model's tensors and metadata, far below what a forged count would ask for.
+_MOST = 1_000_000
+
+
+def check(path: Path, size: int) -> None:
+    """Raises model-missing, model-truncated or model-not-gguf; `size` is what the file must have, in bytes."""
+    try:
+        found = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+    except FileNotFoundError as error:
+        raise ApplianceError(
+            "model-missing", f"The model's file {path} is not there.", "Fetch it with `appliance models pull`."
+        ) from error
+    if found < size:
+        raise ApplianceError(
+            "model-truncated",
+            f"{path} has {show_bytes(found)} ({found} bytes), and must have {size} bytes.",
+            "Fetch it again with `appliance models pull`.",
+        )
+    if found != size or not _is_gguf(header):
+        raise ApplianceError(
+            "model-not-gguf",
+            f"{path} is not the GGUF file that it must be.",
+            "Fetch it again with `appliance models pull`.",
+        )
+
+
+def _is_gguf(header: bytes) -> bool:
+    if len(header) < _HEADER.size:
+        return False
+    magic, version, tensors, pairs = _HEADER.unpack(header)
+    return magic == b"GGUF" and version in _VERSIONS and tensors <= _MOST and pairs <= _MOST

@@ -1,0 +1,1 @@
+"""What must be on record beyond the ledger's row."""

@@ -1,0 +1,76 @@
+"""The `appliance` command: its global options, and where each command group is mounted.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli import chat, engine, keys, lifecycle, models, usage
+from appliance.cli.common import CARE, INSPECT, MODELS, PEOPLE, START, USAGE
+from appliance.cli.panels import PanelGroup
+
+_HELP = """Your company's own AI, on your own machine, with exact books.
+
+Begin with `appliance up`, then ask: `appliance chat "Hello"`.
+"""
+
+app = typer.Typer(
+    name="appliance",
+    cls=PanelGroup,
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from appliance.cli.output import write
+        from appliance.config.version import VERSION
+
+        write(f"appliance {VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings file to use instead of the installed one.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="State folder to use instead of the installed one.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+app.command(rich_help_panel=START)(lifecycle.up)
+app.command(rich_help_panel=START)(lifecycle.down)
+app.command(rich_help_panel=START)(lifecycle.status)
+app.command(rich_help_panel=START)(chat.chat)
+app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
+app.command(rich_help_panel=USAGE)(usage.usage)
+app.command(rich_help_panel=CARE)(lifecycle.logs)
+app.command(rich_help_panel=INSPECT)(lifecycle.serve)
+app.add_typer(engine.app, name="engine", rich_help_panel=INSPECT)
+
+
+def main() -> None:
+    """Run the command line."""
+    from appliance.cli.output import reported
+
+    with reported(as_json="--json" in sys.argv):
+        app(prog_name="appliance")

@@ -1,0 +1,108 @@
+"""`appliance chat`: ask the box, and see what it cost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from appliance.cli.common import Json, home_of, settings_of
+from appliance.cli.output import document, say, write
+
+if TYPE_CHECKING:
+    from appliance.config.settings import GatewaySettings
+
+_ANSWER_S = 600.0
+
+
+def chat(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[str, typer.Option(help="Name of the model.")] = "chat",
+    max_tokens: Annotated[int, typer.Option(min=1, max=1_048_576, help="Longest answer, in tokens.")] = 512,
+    as_json: Json = False,
+) -> None:
+    """Ask one question; the answer comes word by word, then its tokens and speed.
+
+    Example: appliance chat "Write a thank-you note to a customer"
+    """
+    from appliance.control.local_key import local_key
+
+    home = home_of(context)
+    gateway = settings_of(home).gateway
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": max_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    began = time.monotonic()
+    first: float | None = None
+    pieces: list[str] = []
+    usage: dict[str, Any] = {}
+    for chunk in _stream(gateway, local_key(home), body):
+        usage = chunk.get("usage") or usage
+        for choice in chunk.get("choices", ()):
+            piece = (choice.get("delta") or {}).get("content")
+            if piece:
+                first = first or time.monotonic()
+                pieces.append(piece)
+                if not as_json:
+                    write(piece)
+    seconds = time.monotonic() - (first or began)
+    result = {
+        "answer": "".join(pieces),
+        "prompt_tokens": usage.get("prompt_tokens", 0),
+        "completion_tokens": usage.get("completion_tokens", 0),
+        "first_token_seconds": round((first or began) - began, 3),
+        "tokens_per_second": round(usage.get("completion_tokens", 0) / seconds, 1) if seconds > 0 else 0.0,
+    }
+    if as_json:
+        document(result)
+        return
+    write("\n")
+    say(
+        f"{result['completion_tokens']} tokens at {result['tokens_per_second']} tok/s, "
+        f"after {result['prompt_tokens']} tokens of prompt"
+    )
+
+
+def _stream(gateway: GatewaySettings, key: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The chunks of one answer. Raises the gateway's errors, and not-running."""
+    from appliance.errors import ApplianceError
+
+    connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=_ANSWER_S)
+    try:
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise _error(json.loads(response.read())["error"])
+        for line in response:
+            if line.startswith(b"data: {"):
+                chunk = json.loads(line[6:])
+                if "error" in chunk:
+                    raise _error(chunk["error"])
+                yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise ApplianceError(
+            "not-running",
+            f"The gateway at {gateway.host}:{gateway.port} does not answer.",
+            "Start it with `appliance up`.",
+        ) from error
+    finally:
+        connection.close()
+
+
+def _error(found: dict[str, Any]) -> Exception:
+    """The gateway's error as ours."""
+    from appliance.errors import KINDS, ApplianceError
+
+    code = found.get("code") if found.get("code") in KINDS else "internal"
+    hint = found.get("hint") or "See `appliance logs serve`."
+    return ApplianceError(str(code), str(found.get("message", "")).removesuffix(hint).strip(), hint)

@@ -1,0 +1,30 @@
+"""What every command shares: which appliance it means, its settings, and the options that recur."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from appliance.config.paths import Home
+    from appliance.config.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+START, MODELS, PEOPLE, USAGE, CARE, INSPECT = "Get started", "Models", "People", "Usage", "Care", "Inspect"
+
+
+def home_of(context: typer.Context) -> Home:
+    """The appliance that `--config` and `--state` name, or the installed one."""
+    from appliance.config.paths import find_home
+
+    options = context.find_root().params
+    return find_home(options["config"], options["state"])
+
+
+def settings_of(home: Home) -> Settings:
+    """The settings of an appliance. Raises the config errors."""
+    from appliance.config.load import load
+
+    return load(home.config)

@@ -1,0 +1,204 @@
+"""`up`, `down`, `status`, `logs` and `serve`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from appliance.cli.common import Json, home_of, settings_of
+from appliance.cli.output import document, leave, say, write
+
+if TYPE_CHECKING:
+    from appliance.config.paths import Home
+    from appliance.supervise.spec import Report
+
+_FOLLOW_S = 0.2
+
+
+def up(
+    context: typer.Context,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay attached, show the logs, end with Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start everything, and say when it is ready.
+
+    Safe to run again: what is up stays up.
+
+    Example: appliance up
+    """
+    from appliance.control import status as status_module
+    from appliance.control.up import up as start
+
+    home = home_of(context)
+    settings = settings_of(home)
+    if foreground:
+        _attached(home, settings)
+        return
+    started = start(home, settings, _teller())
+    if started.was_up:
+        say("It was up already.")
+    if started.outdated:
+        say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
+    found = status_module.status(home, settings)
+    if as_json:
+        document(found)
+    else:
+        say(f"Ready. The API is at {found['urls']['api']}")
+
+
+def down(context: typer.Context, as_json: Json = False) -> None:
+    """End everything that `up` started, and nothing else.
+
+    Answers under way get a few seconds to finish. No data is lost.
+
+    Example: appliance down
+    """
+    from appliance.control.up import down as end
+
+    ended = end(home_of(context))
+    if as_json:
+        document({"was_running": ended})
+    else:
+        say("Everything has ended." if ended else "It was not running.")
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Show what runs, what it serves, and what is wrong.
+
+    Ends with exit code 0 when all is well, 1 when something is not.
+
+    Example: appliance status --json
+    """
+    from appliance.control import status as status_module
+
+    home = home_of(context)
+    found = status_module.status(home, settings_of(home))
+    if as_json:
+        document(found)
+    else:
+        _show_status(found)
+    leave(0 if found["healthy"] else 1)
+
+
+def logs(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="chat, serve or supervisor; all of them when left out.")] = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="How many of the last lines.")] = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines until Ctrl-C.")] = False,
+) -> None:
+    """Show the last lines of the logs.
+
+    Example: appliance logs chat -n 50 -f
+    """
+    from appliance.errors import ApplianceError
+    from appliance.supervise.process import last_lines
+
+    folder = home_of(context).logs
+    files = sorted(folder.glob("*.log")) if name is None else [folder / f"{name}.log"]
+    if not files or not all(file.exists() for file in files):
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
+        raise ApplianceError("wrong-use", f"There is no log '{name or folder}'.", f"Logs: {known}.")
+    for file in files:
+        for line in last_lines(file, lines):
+            write(f"{file.stem}: {line}\n")
+    if follow:
+        _follow(files)
+
+
+def serve(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of on gateway.port.")] = None,
+) -> None:
+    """Run the request path alone, in the foreground; `up` does this for you.
+
+    Example: appliance --config my.toml --state /tmp/state serve --port 9000
+    """
+    from appliance.wiring import serve as run
+
+    home = home_of(context)
+    run(home, settings_of(home), port)
+
+
+def _teller() -> Any:
+    """A listener that says each process's state once it changes."""
+    said: dict[str, str] = {}
+    words = {
+        "starting": "starting",
+        "ready": "ready",
+        "restarting": "ended, starting again",
+        "failed": "does not stay up",
+    }
+
+    def tell(report: Report) -> None:
+        for process in report.processes:
+            if process.state in words and said.get(process.name) != process.state:
+                said[process.name] = process.state
+                say(f"{process.name}: {words[process.state]}")
+
+    return tell
+
+
+def _attached(home: Home, settings: Any) -> None:
+    """Run the supervisor as our child, and pass on its logs until it ends."""
+    from appliance.control.plan import make_plan
+    from appliance.control.up import prepare, supervisor_command
+    from appliance.errors import ApplianceError
+    from appliance.supervise.where import supervisor_pid
+
+    home.prepare()
+    if supervisor_pid(home.run) is not None:
+        raise ApplianceError(
+            "already-serving", "It is up already, in the background.", "End that with `appliance down` first."
+        )
+    prepare(home, settings, make_plan(home, settings))
+    child = subprocess.Popen(supervisor_command(home), start_new_session=True)
+    # SIGTERM must end the child too: turn it into the interrupt that the loop below handles.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _follow([home.logs / "chat.log", home.logs / "serve.log"], child)
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)
+    leave(child.wait())
+
+
+def _follow(files: list[Path], until: subprocess.Popen[bytes] | None = None) -> None:
+    """Print what is appended to files, until Ctrl-C or until a process has ended."""
+    places = {file: file.stat().st_size if file.exists() else 0 for file in files}
+    while until is None or until.poll() is None:
+        for file, place in places.items():
+            if not file.exists():
+                continue
+            size = file.stat().st_size
+            with file.open("rb") as opened:
+                # A log that shrank was cut: begin anew.
+                opened.seek(place if size >= place else 0)
+                for line in opened.read().decode("utf-8", "replace").splitlines():
+                    write(f"{file.stem}: {line}\n")
+                places[file] = opened.tell()
+        time.sleep(_FOLLOW_S)
+
+
+def _show_status(found: dict[str, Any]) -> None:
+    from appliance.units import show_duration
+
+    write(f"{'Healthy' if found['healthy'] else 'NOT healthy'}   appliance {found['version']}\n")
+    for problem in found["problems"]:
+        write(f"  ! {problem}\n")
+    for process in found["processes"]:
+        restarts = f", restarted {process['restarts']} times" if process["restarts"] else ""
+        write(f"  {process['name']}: {process['state']} for {show_duration(process['seconds'])}{restarts}\n")
+        if not process["prioritized"]:
+            write("    at normal priority: only root may give the engine precedence over other programs\n")
+    for engine in found["engines"]:
+        where = f"at {engine['url']}" if engine["url"] else f"{engine['slots']} slots of {engine['context']} tokens"
+        write(f"  model for {engine['role']}: {engine['model']}, {where}\n")
+        if engine["trial"]:
+            write("    a trial model: it shows that the box works, and is too small for real work\n")
+    write(f"  API: {found['urls']['api']}\n")

@@ -1,0 +1,41 @@
+"""`appliance usage`: what was used, by whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from appliance.cli.common import Json, home_of
+from appliance.cli.output import document, table
+
+_ROW = ("started_at", "principal", "model", "prompt_tokens", "completion_tokens", "total_ms", "outcome", "request_id")
+_TOTAL = ("principal", "model", "calls", "not_complete", "prompt_tokens", "cached_tokens", "completion_tokens")
+
+
+def usage(
+    context: typer.Context,
+    rows: Annotated[bool, typer.Option("--rows", help="Each call, newest first, instead of totals.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="With --rows: how many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show tokens by person and model, or each call.
+
+    Example: appliance usage --rows --limit 20
+    """
+    from appliance.ledger import usage as ledger
+    from appliance.store.sessions import session
+
+    home = home_of(context)
+    home.prepare()
+    with session(home.database) as opened:
+        found = ledger.rows(opened, limit) if rows else ledger.totals(opened)
+    if as_json:
+        document(found)
+        return
+    columns = _ROW if rows else _TOTAL
+    table([name.replace("_", " ") for name in columns], [_cells(row, columns) for row in found])
+
+
+def _cells(row: dict[str, Any], columns: tuple[str, ...]) -> list[Any]:
+    return [row[name] for name in columns]

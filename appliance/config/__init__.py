@@ -1,0 +1,1 @@
+"""Settings, folders and the environment: the only reader of both."""

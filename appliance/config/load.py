@@ -1,0 +1,88 @@
+"""Read the settings file, or say exactly which file, line and key is wrong, and what to write."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.config.settings import EngineSettings, Settings
+from appliance.errors import ApplianceError
+
+
+def load(path: Path) -> Settings:
+    """The settings of a TOML file; a file that does not exist means every default.
+
+    Raises config-unreadable, config-unknown-key or config-bad-value.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ApplianceError(
+            "config-unreadable", f"{path} cannot be read: {error}.", "Check the file's owner, rights and encoding."
+        ) from error
+    try:
+        return Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ApplianceError(
+            "config-unreadable",
+            f"{path} is not TOML: {error}.",
+            "Mend that line, or put back the file's last good copy.",
+        ) from error
+    except ValidationError as error:
+        raise _explain(path, text, error.errors()[0]) from error
+
+
+def _explain(path: Path, text: str, detail: ErrorDetails) -> ApplianceError:
+    """The first thing that pydantic found, as file, line, key and fix."""
+    keys = [str(part) for part in detail["loc"] if part != "[key]"]
+    name = ".".join(keys)
+    line = line_of(text, keys)
+    where = f"{path}, line {line}" if line else str(path)
+    if detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]:
+        near = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(_known_keys(keys[:-1]))}."
+        return ApplianceError("config-unknown-key", f"{where}: there is no setting '{name}'.", hint)
+    what = detail["msg"].removeprefix("Value error, ")
+    return ApplianceError(
+        "config-bad-value",
+        f"{where}: '{name}' cannot be {detail['input']!r}: {what[:1].lower()}{what[1:]}.",
+        "Correct the value, or delete the line to use the default.",
+    )
+
+
+def _known_keys(table: list[str]) -> list[str]:
+    """The keys that a table of the settings file may hold."""
+    model: type[BaseModel] = Settings
+    for part in table:
+        if part == "engines":
+            return ["chat"] if table[-1] == "engines" else list(EngineSettings.model_fields)
+        field: Any = model.model_fields.get(part)
+        if field is None:
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def line_of(text: str, keys: list[str]) -> int | None:
+    """The 1-based line where a dotted key stands in TOML text, or of its table; None if nowhere."""
+    table: list[str] = []
+    best: int | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"^\s*\[\s*([^\[\]]+?)\s*\]", line)
+        if header:
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            if table == keys[: len(table)]:
+                best = number
+            continue
+        pair = re.match(r"^\s*([A-Za-z0-9_.\-\"' ]+?)\s*=", line)
+        if pair and table + [part.strip().strip("\"'") for part in pair[1].split(".")] == keys:
+            return number
+    return best

@@ -1,0 +1,107 @@
+"""Where things live. The only module that reads the environment.
+
+A `Home` is one installed appliance, or one that a script names with `--config` and
+`--state`. Nothing outside these folders is ever written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import ApplianceError
+
+# A UNIX socket's path is at most 107 bytes on Linux (sockaddr_un.sun_path less the NUL).
+_SOCKET_PATH_LIMIT = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The settings file and the state folder of one appliance, and what lies where in it."""
+
+    config: Path
+    state: Path
+
+    @property
+    def database(self) -> Path:
+        return self.state / "appliance.db"
+
+    @property
+    def deployment(self) -> Path:
+        return self.state / "deployment.json"
+
+    @property
+    def models(self) -> Path:
+        return self.state / "models"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, locks and process lists: nothing here outlives a start."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    def socket(self, name: str) -> Path:
+        """The UNIX socket of a process; in a private temporary folder where the path would be too long."""
+        path = self.run / f"{name}.sock"
+        if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"appliance-{os.getuid()}-{digest}" / f"{name}.sock"
+
+    def prepare(self) -> None:
+        """Make the state folders, readable by their owner only. Raises state-read-only."""
+        try:
+            for folder in (self.state, self.run, self.logs, self.secrets, self.models):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _private(self.socket("x").parent)
+            probe = self.run / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ApplianceError(
+                "state-read-only",
+                f"The state folder {self.state} cannot be written: {error.strerror or error}.",
+                "Give this user the right to write there, or remount it writable.",
+            ) from error
+
+
+def _private(folder: Path) -> None:
+    """Make a folder that only this user may enter; refuse one that somebody else prepared."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+
+
+def find_home(config: Path | None, state: Path | None) -> Home:
+    """The appliance that a command means: by option, else by environment, else by convention."""
+    root = os.geteuid() == 0 and Path("/run/systemd/system").is_dir()
+    user = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "appliance"
+    default_config = Path("/etc/appliance/appliance.toml") if root else user / "etc/appliance.toml"
+    default_state = Path("/var/lib/appliance") if root else user / "var"
+    return Home(
+        config=(config or Path(os.environ.get("APPLIANCE_CONFIG") or default_config)).absolute(),
+        state=(state or Path(os.environ.get("APPLIANCE_STATE") or default_state)).absolute(),
+    )
+
+
+def cache_folder() -> Path:
+    """Where built engines and downloads are kept between installations, for this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "appliance"
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """This process's environment for a child, with additions."""
+    return {**os.environ, **extra}

@@ -1,0 +1,162 @@
+"""`appliance up` and `appliance down`: start everything, end everything."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from appliance.config.paths import Home
+from appliance.config.settings import Settings
+from appliance.control.plan import Plan, make_plan
+from appliance.errors import ApplianceError
+from appliance.store import schema
+from appliance.store.files import write_atomic
+from appliance.store.locks import Lock
+from appliance.supervise.spec import Report, specs_to_json
+from appliance.supervise.where import LIST, read_report, supervisor_pid
+
+_POLL_S = 0.05
+# A supervisor that was told to end gives each process 15 s.
+_DOWN_S = 60.0
+# The time that a predecessor's port may take to become free.
+_PORT_S = 5.0
+
+Told = Callable[[Report], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How `up` ended well: whether it was up before, and whether what runs differs from the settings."""
+
+    report: Report
+    was_up: bool
+    outdated: bool
+
+
+def up(home: Home, settings: Settings, told: Told) -> Start:
+    """Start what the plan says and return once all of it is ready.
+
+    Safe to call when it is up, and by two at once: they wait for the same start. `told` hears
+    each change. Raises port-taken, process-failed, and what planning raises; then nothing of it
+    is left running.
+    """
+    home.prepare()
+    plan = make_plan(home, settings)
+    with _turn(home):
+        was_up = supervisor_pid(home.run) is not None
+        outdated = was_up and specs_to_json(plan.processes) != (home.run / LIST).read_text()
+        if not was_up:
+            prepare(home, settings, plan)
+            _detach(home)
+    return Start(_wait_ready(home, told), was_up, outdated)
+
+
+def prepare(home: Home, settings: Settings, plan: Plan) -> None:
+    """All that comes before the first process: port, schema, deployment, list."""
+    _check_port(settings.gateway.host, settings.gateway.port)
+    schema.ensure(home.database)
+    write_atomic(home.deployment, plan.deployment.to_json().encode(), 0o600)
+    write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)
+
+
+def supervisor_command(home: Home) -> list[str]:
+    """The supervisor's argv."""
+    return [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
+
+
+def down(home: Home) -> bool:
+    """End what `up` started; False when nothing ran. Raises process-failed when it will not end."""
+    pid = supervisor_pid(home.run)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_S
+    while supervisor_pid(home.run) == pid:
+        if time.monotonic() > deadline:
+            raise ApplianceError(
+                "process-failed",
+                f"The supervisor (process {pid}) does not end.",
+                f"Look at `appliance logs`, then run: kill -9 {pid}",
+            )
+        time.sleep(_POLL_S)
+    return True
+
+
+@contextmanager
+def _turn(home: Home) -> Iterator[None]:
+    """One `up` at a time decides whether to start; the next then finds it started."""
+    lock = Lock(home.run / "up.lock")
+    while not lock.acquire():
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _detach(home: Home) -> None:
+    """Start the supervisor on its own, so that it outlives this command and its terminal."""
+    with (home.logs / "supervisor.log").open("ab") as log:
+        child = subprocess.Popen(
+            supervisor_command(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
+    while supervisor_pid(home.run) is None and child.poll() is None:
+        time.sleep(_POLL_S)
+
+
+def _wait_ready(home: Home, told: Told) -> Report:
+    """Wait until all are ready. Raises process-failed with the last lines of the one that is not."""
+    seen: Report | None = None
+    missing_since = time.monotonic()
+    while True:
+        report = read_report(home.run)
+        pid = supervisor_pid(home.run)
+        if pid is not None:
+            missing_since = time.monotonic()
+        if report is not None and report != seen and report.supervisor == pid:
+            seen = report
+            told(report)
+            if report.all_ready:
+                return report
+        if pid is None and time.monotonic() - missing_since > 1.0:
+            raise _failure(report)
+        time.sleep(_POLL_S)
+
+
+def _failure(report: Report | None) -> ApplianceError:
+    failed = [process for process in report.processes if process.state == "failed"] if report else []
+    if not failed:
+        return ApplianceError("process-failed", "The supervisor ended.", "Look at `appliance logs supervisor`.")
+    lines = "\n".join(f"  | {line}" for line in failed[0].last_lines)
+    return ApplianceError(
+        "process-failed",
+        f"'{failed[0].name}' does not stay up (exit code {failed[0].exit_code}). Its last words:\n{lines}\n",
+        f"Mend what they say, then `appliance up`. More: `appliance logs {failed[0].name}`.",
+    )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises port-taken, unless the port becomes free within seconds (a predecessor that is ending)."""
+    deadline = time.monotonic() + _PORT_S
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((host, port))
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise ApplianceError(
+                        "port-taken",
+                        f"Port {port} on {host} cannot be used: {error.strerror}.",
+                        "End the program that uses it, or set another gateway.port in the settings.",
+                    ) from error
+        time.sleep(_POLL_S)

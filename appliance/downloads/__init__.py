@@ -1,0 +1,1 @@
+"""Files from outside: fetched by name and pinned by hash."""

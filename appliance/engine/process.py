@@ -1,0 +1,28 @@
+"""llama-server as a process to keep up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance.engine.arguments import EnginePlan, server_arguments
+from appliance.supervise.spec import Probe, ProcessSpec
+
+# Its threads wait for each other: one busy neighbour at the same priority costs four fifths of
+# its speed. See docs/decisions/0004.
+_NICE = -10
+# Reading and repacking a large model from a slow disk.
+_START_S = 900.0
+
+
+def engine_process(binary: Path, plan: EnginePlan, log: Path) -> ProcessSpec:
+    """The process of one engine."""
+    return ProcessSpec(
+        name=plan.role,
+        argv=server_arguments(str(binary), plan),
+        probe=Probe(path="/health", socket=plan.socket),
+        log=str(log),
+        nice=_NICE,
+        # A killed server leaves its socket behind, and could not start over it.
+        stale=(plan.socket,),
+        start_s=_START_S,
+    )

@@ -1,0 +1,129 @@
+"""The one error type, and the table of every failure that a person can meet.
+
+A code is a promise: scripts match on it, so it never changes its meaning. Each row of
+`KINDS` says how the failure leaves a process (`exit`), how it leaves the gateway (`http`,
+0 where it never does) and what it means. `docs/reference/errors.md` is generated from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+MACHINE_CANNOT: Final = 3
+NEEDS_A_YES: Final = 4
+BUG: Final = 70
+INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of failure shows: exit code, HTTP status and OpenAI error type, meaning."""
+
+    exit: int
+    http: int
+    type: str
+    meaning: str
+
+
+def _cli(meaning: str, exit: int = FAILED) -> Kind:
+    return Kind(exit, 0, "", meaning)
+
+
+def _http(status: int, type: str, meaning: str) -> Kind:
+    return Kind(FAILED, status, type, meaning)
+
+
+_BAD_REQUEST: Final = "invalid_request_error"
+_SERVER: Final = "server_error"
+
+KINDS: Final[dict[str, Kind]] = {
+    # The machine, as the installer finds it (raised by installer/install.sh).
+    "os-unsupported": _cli("The operating system is not Debian 12+ or Ubuntu 22.04+", MACHINE_CANNOT),
+    "python-missing": _cli("No Python 3.11 or newer with venv", MACHINE_CANNOT),
+    "cpu-too-old": _cli("The processor lacks instructions that the engine needs", MACHINE_CANNOT),
+    "memory-too-small": _cli("Too little memory for even the trial model", MACHINE_CANNOT),
+    "disk-too-small": _cli("Too little room on the disk", MACHINE_CANNOT),
+    "no-compiler": _cli("No C and C++ compiler to build the engine with", MACHINE_CANNOT),
+    "registry-unreachable": _cli("The package registry did not answer"),
+    "prefix-not-writable": _cli("The folder to install into cannot be written"),
+    "installer-running": _cli("Another installer works on the same folder"),
+    # Settings and state.
+    "config-unreadable": _cli("The settings file cannot be read or is not TOML", WRONG_USE),
+    "config-unknown-key": _cli("The settings file has a key that does not exist", WRONG_USE),
+    "config-bad-value": _cli("A setting has a value that it cannot have", WRONG_USE),
+    "state-read-only": _cli("The state folder cannot be written"),
+    "database-newer": _cli("The database was written by a newer version"),
+    "database-broken": _cli("The database cannot be opened or upgraded"),
+    "wrong-use": _cli("The command line is not right", WRONG_USE),
+    "needs-yes": _cli("The command would destroy something and was not confirmed", NEEDS_A_YES),
+    # Engine and models.
+    "engine-build-failed": _cli("The engine did not compile"),
+    "engine-missing": _cli("The engine is not installed"),
+    "download-failed": _cli("A download did not finish"),
+    "wrong-hash": _cli("A downloaded file is not the one that was pinned"),
+    "model-unknown": _cli("No model of that name is in the catalogue", WRONG_USE),
+    "model-missing": _cli("The model's file is not on the shelf"),
+    "model-truncated": _cli("The model's file is shorter than it must be"),
+    "model-not-gguf": _cli("The model's file is not a GGUF file that the engine can open"),
+    # Processes.
+    "port-taken": _cli("Another program listens on the port"),
+    "already-serving": _cli("Another gateway works on the same state folder"),
+    "process-failed": _cli("A process does not stay up"),
+    "not-running": _cli("The appliance is not running"),
+    "no-engine": _cli("There is no engine to send requests to"),
+    # Keys, as the admin handles them.
+    "key-not-found": _cli("No API key has that id", WRONG_USE),
+    # The gateway's answers.
+    "key-missing": _http(401, "authentication_error", "The request carries no API key"),
+    "key-refused": _http(401, "authentication_error", "The API key is unknown or revoked"),
+    "body-not-json": _http(400, _BAD_REQUEST, "The request body is not a JSON object"),
+    "body-too-large": _http(413, _BAD_REQUEST, "The request body is over the limit"),
+    "field-unknown": _http(400, _BAD_REQUEST, "The request has a field that is not supported"),
+    "field-missing": _http(400, _BAD_REQUEST, "The request lacks a field that it must have"),
+    "field-bad-value": _http(400, _BAD_REQUEST, "A request field has a value outside its range"),
+    "model-not-found": _http(404, _BAD_REQUEST, "No model of that name is served here"),
+    "context-too-long": _http(400, _BAD_REQUEST, "The conversation is longer than the model's context"),
+    "engine-refused": _http(400, _BAD_REQUEST, "The engine did not accept the request"),
+    "too-many-requests": _http(429, "rate_limit_error", "The key has too many requests under way at once"),
+    "engine-unavailable": _http(503, _SERVER, "The model's engine does not answer"),
+    "engine-stopped": _http(502, _SERVER, "The model's engine stopped in mid-answer"),
+    "engine-failed": _http(502, _SERVER, "The model's engine reported a failure"),
+    "disk-full": _http(503, _SERVER, "The disk is full, so the answer could not be put on record"),
+    "ledger-unavailable": _http(503, _SERVER, "The ledger cannot be written"),
+    "route-not-found": _http(404, _BAD_REQUEST, "There is no such address"),
+    "method-not-allowed": _http(405, _BAD_REQUEST, "The address does not take this method"),
+    "internal": _http(500, _SERVER, "A bug of the appliance"),
+}
+
+
+class ApplianceError(Exception):
+    """A failure that a person can meet and mend.
+
+    `code` is a key of `KINDS`; `sentence` says what happened, `hint` the one next step;
+    `param` names the request field at fault; `retry_after_s` tells an HTTP client when
+    to come again.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        sentence: str,
+        hint: str,
+        *,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.kind = KINDS[code]
+        self.code = code
+        self.sentence = sentence
+        self.hint = hint
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def to_json(self) -> dict[str, str]:
+        """The `--json` form: code, sentence and hint."""
+        return {"code": self.code, "message": self.sentence, "hint": self.hint}

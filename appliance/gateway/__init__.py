@@ -1,0 +1,1 @@
+"""The OpenAI-compatible API: the request path's seven steps."""

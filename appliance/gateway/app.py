@@ -1,0 +1,80 @@
+"""The gateway's routes, and its start and end as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import orjson
+
+from appliance.errors import ApplianceError
+from appliance.gateway.chat import Box, chat
+from appliance.http.asgi import Receive, Request, Scope, Send, respond
+from appliance.http.errors import JSON
+from appliance.http.routes import Access, Route, Router
+
+BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
+
+
+def routes(box: Box) -> tuple[Route, ...]:
+    """Every address of the gateway."""
+    return (
+        Route("POST", "/v1/chat/completions", Access.KEY, partial(chat, box)),
+        Route("GET", "/v1/models", Access.KEY, partial(models, box)),
+        Route("GET", "/health", Access.ANYBODY, health),
+        Route("GET", "/ready", Access.ANYBODY, partial(ready, box)),
+    )
+
+
+async def models(box: Box, request: Request, send: Send) -> None:
+    """The models that are served, in OpenAI's shape."""
+    box.credentials.resolve(request.header(b"authorization"))
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
+        for engine in box.deployment.engines
+        for name in engine.names
+    ]
+    await respond(send, request.id, 200, orjson.dumps({"object": "list", "data": data}), JSON)
+
+
+async def health(request: Request, send: Send) -> None:
+    """200 as long as this process answers."""
+    await respond(send, request.id, 200, b'{"status":"ok"}', JSON)
+
+
+async def ready(box: Box, request: Request, send: Send) -> None:
+    """200 when a chat would be answered now: the ledger takes rows and every engine is up; else 503 and why."""
+    engines = await asyncio.gather(*(client.ready() for client in box.clients.values()))
+    states = {role: "ready" if up else "not ready" for role, up in zip(box.clients, engines, strict=True)}
+    try:
+        await box.ledger.write(None)
+        states["ledger"] = "ready"
+    except ApplianceError as error:
+        states["ledger"] = error.code
+    good = all(state == "ready" for state in states.values())
+    await respond(send, request.id, 200 if good else 503, orjson.dumps({"ready": good, "parts": states}), JSON)
+
+
+class Application:
+    """The ASGI application: opens its box at start-up, closes it at the end, routes in between."""
+
+    def __init__(self, open_box: BoxFactory) -> None:
+        self._open_box = open_box
+        self._router: Router | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            assert self._router is not None
+            await self._router(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self._open_box() as box:
+            self._router = Router(routes(box))
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,106 @@
+"""Read an engine's stream of server-sent events by their bytes, without parsing what only passes through."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+_DATA: Final = b"data: "
+_TIMINGS: Final = b',"timings":{'
+# In JSON text a quote is escaped, so an answer that talks about these words cannot look like them.
+_FINISH: Final = b'"finish_reason":"'
+_FINISH_SPACED: Final = b'"finish_reason": "'
+_USAGE: Final = b'"usage":'
+DONE: Final = b"data: [DONE]"
+_ERRORS: Final = (b'data: {"error"', b"error: ", b'data: {"object":"error"')
+
+
+class Splitter:
+    """Cuts a byte stream into events; whatever is incomplete waits for more."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that are complete now, each without its empty line."""
+        if self._rest:
+            data = self._rest + data
+        events = data.split(b"\n\n")
+        self._rest = events.pop()
+        return [event for event in events if event]
+
+
+class Tally:
+    """What a stream has told so far about tokens.
+
+    `exact` once the engine has said it: in its usage, or (llama-server) in the timings of
+    each token. Before that, events are counted.
+    """
+
+    def __init__(self) -> None:
+        self.prompt = 0
+        self.cached = 0
+        self.completion = 0
+        self.exact = False
+        self._counted = 0
+        self._last_timed: bytes | None = None
+
+    def count(self, event: bytes) -> bytes:
+        """Take one event into account; returns it as the client is to see it."""
+        cut = event.rfind(_TIMINGS)
+        if cut < 0:
+            self._counted += 1
+            return event
+        self._last_timed = event
+        return event[:cut] + b"}"
+
+    def close(self) -> None:
+        """Take the last word on tokens that there was."""
+        if self.exact:
+            return
+        if self._last_timed is not None:
+            timings = orjson.loads(self._last_timed[len(_DATA) :])["timings"]
+            self.cached = timings["cache_n"]
+            self.prompt = timings["prompt_n"] + self.cached
+            self.completion = timings["predicted_n"]
+            self.exact = True
+        else:
+            # Without the opening event, which carries the role and no token.
+            self.completion = max(0, self._counted - 1)
+
+    def usage(self, usage: dict[str, Any]) -> None:
+        """Take the engine's own final count."""
+        self.prompt = usage["prompt_tokens"]
+        self.completion = usage.get("completion_tokens", 0)
+        self.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        self.exact = True
+
+
+def is_error(event: bytes) -> bool:
+    """Whether an event reports a failure of the engine."""
+    return event.startswith(_ERRORS)
+
+
+def is_finish(event: bytes) -> bool:
+    """Whether an event ends the answer: from here on nothing may go out before the row is settled."""
+    return _FINISH in event or _FINISH_SPACED in event or event == DONE
+
+
+def parsed(event: bytes) -> dict[str, Any] | None:
+    """The JSON of an event; None for the closing one, for comments, and for what is not JSON."""
+    if not event.startswith(_DATA) or event == DONE:
+        return None
+    try:
+        chunk = orjson.loads(event[len(_DATA) :])
+    except orjson.JSONDecodeError:
+        return None
+    return chunk if isinstance(chunk, dict) else None
+
+
+def with_usage(event: bytes) -> dict[str, Any] | None:
+    """The JSON of an event that carries usage, or None."""
+    if _USAGE not in event:
+        return None
+    chunk = parsed(event)
+    return chunk if chunk and isinstance(chunk.get("usage"), dict) else None

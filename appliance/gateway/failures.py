@@ -1,0 +1,73 @@
+"""What an engine's refusal or failure means to the person who asked."""
+
+from __future__ import annotations
+
+import aiohttp
+import orjson
+
+from appliance.deployment import Engine
+from appliance.errors import ApplianceError
+
+# Of an engine's own words at most this much is repeated.
+_LONGEST = 500
+_MOST_BYTES = 64 * 1024
+
+
+async def refusal(response: aiohttp.ClientResponse, engine: Engine) -> ApplianceError:
+    """The error for an answer that is not a 200."""
+    said = await response.content.read(_MOST_BYTES)
+    message, kind = _words(said)
+    status = response.status
+    if kind == "exceed_context_size_error" or ("context" in message and status == 400):
+        return ApplianceError(
+            "context-too-long",
+            f"This conversation is too long for the model: {message}.",
+            "Shorten it, or start a new one.",
+            param="messages",
+        )
+    if status in (400, 404, 413, 422):
+        return ApplianceError(
+            "engine-refused", f"The engine did not accept the request: {message}.", "Change the request."
+        )
+    if status in (429, 503):
+        return ApplianceError(
+            "engine-unavailable",
+            f"The engine of '{engine.model}' is busy or starting.",
+            "Try again in a moment.",
+            retry_after_s=5,
+        )
+    return ApplianceError(
+        "engine-failed",
+        f"The engine of '{engine.model}' answered {status}: {message}.",
+        "Your admin finds more with `appliance logs`.",
+    )
+
+
+def failure_of(event: bytes, engine: Engine) -> ApplianceError:
+    """The error for an engine that reports a failure in mid-answer."""
+    message, _ = _words(event.partition(b": ")[2] or event)
+    return ApplianceError(
+        "engine-failed",
+        f"The engine of '{engine.model}' failed: {message}.",
+        "Try again; your admin finds more with `appliance logs`.",
+    )
+
+
+def stopped(engine: Engine) -> ApplianceError:
+    """The error for an engine that went away in mid-answer."""
+    return ApplianceError(
+        "engine-stopped",
+        f"The engine of '{engine.model}' stopped in the middle of the answer.",
+        "It is started again by itself: send the request again in a moment.",
+        retry_after_s=2,
+    )
+
+
+def _words(said: bytes) -> tuple[str, str]:
+    """An engine's message, without its full stop, and the type it gives the error."""
+    try:
+        error = orjson.loads(said)["error"]
+        message, kind = str(error["message"]), str(error.get("type", ""))
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        message, kind = said.decode("utf-8", "replace"), ""
+    return message.strip().rstrip(".")[:_LONGEST] or "no reason given", kind

@@ -1,0 +1,1 @@
+"""What this machine has: facts are values, probes read them."""

@@ -1,0 +1,1 @@
+"""What every HTTP face shares: routes that declare their access, request ids, errors."""

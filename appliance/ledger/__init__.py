@@ -1,0 +1,1 @@
+"""One row for every call: opened before the engine is asked, settled before the last byte goes out."""

@@ -1,0 +1,42 @@
+"""The ledger's table."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, text
+from sqlmodel import BigInteger, Field, SQLModel
+
+
+class Call(SQLModel, table=True):
+    """One call of a model. Times are microseconds since 1970 UTC, durations milliseconds.
+
+    The row is opened before the engine is asked and settled once. `principal` and `key_id`
+    are plain ids, without foreign keys: the ledger outlives the people it speaks of.
+    `exact` is false where the engine was cut off before it could count, and the gateway
+    counted instead.
+    """
+
+    __tablename__ = "call"
+    __table_args__ = (
+        Index(
+            "ix_call_open", "id", sqlite_where=text("settled_at IS NULL"), postgresql_where=text("settled_at IS NULL")
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    request_id: str = Field(unique=True)
+    principal: str
+    key_id: str
+    model_asked: str
+    model: str
+    streamed: bool
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    exact: bool = True
+    queue_ms: int = 0
+    first_token_ms: int | None = None
+    total_ms: int = 0
+    outcome: str = "open"
+    error: str | None = None
+    started_at: int = Field(sa_type=BigInteger)
+    settled_at: int | None = Field(default=None, sa_type=BigInteger)

@@ -1,0 +1,1 @@
+"""Which model, context, slots and threads for this machine: pure decisions."""

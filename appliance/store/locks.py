@@ -1,0 +1,54 @@
+"""Locks between processes that a crash cannot leave behind.
+
+POSIX record locks: the kernel drops them with the process, and tells who holds one, so no
+process id is ever read from a file that may be stale.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+# struct flock on 64-bit Linux: l_type, l_whence, (padding), l_start, l_len, l_pid, (padding)
+_FLOCK = "hhxxxxqqixxxx"
+
+
+class Lock:
+    """An exclusive lock on a file, held until `release` or the end of this process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; False when another process holds it."""
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            os.close(handle)
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def holder(path: Path) -> int | None:
+    """The process id that holds the lock on a file; None when nobody does."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, request))
+    finally:
+        os.close(handle)
+    return None if kind == fcntl.F_UNLCK else int(pid)

@@ -1,0 +1,1 @@
+"""Keeps a list of processes up. Knows nothing of models or gateways."""

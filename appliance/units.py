@@ -1,0 +1,59 @@
+"""Sizes, times and durations: how they are held, and how people read them.
+
+Held: bytes as integers, instants as integer microseconds since 1970 UTC, durations as
+integer milliseconds. Shown: the words below.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)\s*$")
+_FACTOR = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a size such as `"8 MiB"`; raises ValueError for anything else."""
+    match = _SIZE.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as '8 MiB'")
+    return int(float(match[1]) * _FACTOR[match[2]])
+
+
+def show_bytes(count: int) -> str:
+    """A size as people say it: `94 MiB`, `1.5 GiB`."""
+    for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if count >= factor:
+            value = count / factor
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def now_us() -> int:
+    """This instant, in microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+def show_instant(us: int | None) -> str | None:
+    """An instant as ISO 8601 in UTC with milliseconds; None stays None."""
+    if us is None:
+        return None
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show_duration(seconds: float) -> str:
+    """A duration in its two largest units: `3 d 4 h`, `5 min 2 s`, `12 s`."""
+    whole = int(seconds)
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (secs, "s")]
+    while len(parts) > 1 and parts[0][0] == 0:
+        parts.pop(0)
+    return " ".join(f"{value} {unit}" for value, unit in parts[:2])
