@@ -1,0 +1,1 @@
+"""The tests: unit (pure), flow (real processes), contract (the house rules), installer."""

@@ -1,0 +1,36 @@
+"""Fixtures that every test may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.box import Box
+from tests.support.engines import FakeEngine
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    """A box of the test's own; whatever it started is ended."""
+    made = Box(tmp_path)
+    yield made
+    made.stop()
+    if (made.state / "run").is_dir():
+        made.run("down")
+
+
+@pytest.fixture(scope="session")
+def fake_engine() -> Iterator[FakeEngine]:
+    """An OpenAI-compatible engine that does what the prompt tells it, misbehaviour included."""
+    with FakeEngine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def served(box: Box, fake_engine: FakeEngine) -> Box:
+    """A box whose gateway runs, with the fake engine behind a URL."""
+    box.configure(f'engine_wait_s = 2\n[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
+    box.serve()
+    return box

@@ -1,0 +1,1 @@
+"""The installer, run as a user runs it."""

@@ -1,0 +1,1 @@
+"""What the tests share: boxes, clients, and far sides that misbehave."""
