@@ -14,7 +14,7 @@ KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)\s*$")
+_SIZE = re.compile(r"^\s*(\d{1,18}(?:\.\d{1,9})?)\s*(B|KiB|MiB|GiB)\s*$")
 _FACTOR = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 import aiohttp
 import orjson
@@ -170,11 +171,11 @@ class PassedAnswer(Answer):
     async def _take(self, response: aiohttp.ClientResponse, send: Send) -> None:
         self._body = await response.read()
         self._note_first()
-        try:
+        with suppress(orjson.JSONDecodeError, KeyError, TypeError):
             self.tally.usage(orjson.loads(self._body)["usage"])
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        if not self.tally.exact:
             # An answer that cannot be metered is no answer.
-            raise failure_of(b"an answer without usage", self._engine) from error
+            raise failure_of(b"an answer without usage", self._engine)
 
     async def finish(self, send: Send) -> None:
         await respond(send, self._request_id, 200, self._body, JSON)

@@ -137,7 +137,12 @@ class Call:
 
     async def _stream(self, send: Send) -> None:
         """Step 5: ask the engine and pass its answer on, all but the end; step 6; then the end."""
-        response, self._waited_s = await self._client.chat(self._answer.upstream_body())
+        asked = time.monotonic()
+        try:
+            response, self._waited_s = await self._client.chat(self._answer.upstream_body())
+        except ApplianceError:
+            self._waited_s = time.monotonic() - asked
+            raise
         await self._answer.take(response, send)
         await self._settle(Outcome.COMPLETE, None)
         await self._answer.finish(send)

@@ -8,6 +8,8 @@ import orjson
 
 _DATA: Final = b"data: "
 _TIMINGS: Final = b',"timings":{'
+# No answer has more tokens; a count beyond it is not one, and would not fit the ledger.
+_MOST_TOKENS: Final = 2**31 - 1
 # In JSON text a quote is escaped, so an answer that talks about these words cannot look like them.
 _FINISH: Final = b'"finish_reason":"'
 _FINISH_SPACED: Final = b'"finish_reason": "'
@@ -17,13 +19,18 @@ _ERRORS: Final = (b'data: {"error"', b"error: ", b'data: {"object":"error"')
 
 
 class Splitter:
-    """Cuts a byte stream into events; whatever is incomplete waits for more."""
+    """Cuts a byte stream into events; whatever is incomplete waits for more.
+
+    Some servers end their lines with CR LF. In JSON a CR is escaped, so leaving them out is safe.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are complete now, each without its empty line."""
+        if b"\r" in data:
+            data = data.replace(b"\r", b"")
         if self._rest:
             data = self._rest + data
         events = data.split(b"\n\n")
@@ -48,33 +55,46 @@ class Tally:
 
     def count(self, event: bytes) -> bytes:
         """Take one event into account; returns it as the client is to see it."""
-        cut = event.rfind(_TIMINGS)
-        if cut < 0:
+        shown = without_timings(event)
+        if shown is not event:
+            self._last_timed = event
+        if event.startswith(_DATA):
             self._counted += 1
-            return event
-        self._last_timed = event
-        return event[:cut] + b"}"
+        return shown
 
     def close(self) -> None:
         """Take the last word on tokens that there was."""
         if self.exact:
             return
         if self._last_timed is not None:
-            timings = orjson.loads(self._last_timed[len(_DATA) :])["timings"]
-            self.cached = timings["cache_n"]
-            self.prompt = timings["prompt_n"] + self.cached
-            self.completion = timings["predicted_n"]
-            self.exact = True
-        else:
+            timings = (parsed(self._last_timed) or {}).get("timings") or {}
+            self._take(timings.get("prompt_n"), timings.get("cache_n"), timings.get("predicted_n"))
+            # llama-server counts as prompt only what it had to read anew.
+            self.prompt += self.cached
+        if not self.exact:
             # Without the opening event, which carries the role and no token.
             self.completion = max(0, self._counted - 1)
 
-    def usage(self, usage: dict[str, Any]) -> None:
-        """Take the engine's own final count."""
-        self.prompt = usage["prompt_tokens"]
-        self.completion = usage.get("completion_tokens", 0)
-        self.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        self.exact = True
+    def usage(self, usage: object) -> None:
+        """Take the engine's own final count; what is no count is left aside, and `exact` stays as it was."""
+        if not isinstance(usage, dict):
+            return
+        details = usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        self._take(usage.get("prompt_tokens"), cached or 0, usage.get("completion_tokens", 0))
+
+    def _take(self, prompt: Any, cached: Any, completion: Any) -> None:
+        if all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in (prompt, cached, completion)):
+            self.prompt, self.cached, self.completion = prompt, cached, completion
+            self.exact = True
+
+
+def without_timings(event: bytes) -> bytes:
+    """An event less llama-server's timings, which come last in it; the same object when there are none."""
+    cut = event.rfind(_TIMINGS)
+    if cut < 0 or event.find(b"}", cut) != len(event) - 2:
+        return event
+    return event[:cut] + b"}"
 
 
 def is_error(event: bytes) -> bool:

@@ -7,7 +7,7 @@ not on record.
 
 from __future__ import annotations
 
-from appliance.gateway.events import DONE, Splitter, Tally, is_error, is_finish, with_usage
+from appliance.gateway.events import DONE, Splitter, Tally, is_error, is_finish, with_usage, without_timings
 
 
 class Relay:
@@ -46,4 +46,4 @@ class Relay:
             self.tally.usage(chunk["usage"])
             if not self._wants_usage and not chunk.get("choices"):
                 return
-        self._held.append(event)
+        self._held.append(without_timings(event))

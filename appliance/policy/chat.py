@@ -9,32 +9,33 @@ from typing import Any, Final
 import orjson
 
 from appliance.errors import ApplianceError
-from appliance.policy.rules import Rule, any_json, either, flag, many, number, one_of, table, text, whole
+from appliance.policy.rules import Rule, any_json, either, flag, many, nothing, number, one_of, table, text, whole
 
 _TEXT: Final = text(8_000_000)
 _NAME: Final = text(200)
 _I32: Final = 2**31 - 1
 
 
-def _nothing(value: Any) -> str | None:
-    return None if value is None else "must be null"
-
-
-def _logit_bias(value: Any) -> str | None:
-    if type(value) is not dict or len(value) > 300:
-        return "must be an object of at most 300 tokens"
+def _logit_bias(most: int) -> Rule:
+    words = f"an object of at most {most} tokens"
     bias = number(-100, 100)
-    for token, weight in value.items():
-        if not (token.isascii() and token.isdigit() and len(token) <= 6):
-            return f"has the key '{token[:20]}', which is no token id"
-        wrong = bias(weight)
-        if wrong:
-            return wrong
-    return None
+
+    def check(value: Any) -> str | None:
+        if type(value) is not dict or len(value) > most:
+            return f"must be {words}"
+        for token, weight in value.items():
+            if not (token.isascii() and token.isdigit() and len(token) <= 6):
+                return f"has the key '{token[:20]}', which is no token id"
+            wrong = bias.check(weight)
+            if wrong:
+                return wrong
+        return None
+
+    return Rule(check, f"{words}: the key a token id, the value {bias.words}")
 
 
 _PART: Final = table({"type": one_of("text"), "text": _TEXT}, "type", "text")
-_CONTENT: Final = either(_TEXT, many(_PART, 500, least=1), _nothing)
+_CONTENT: Final = either(_TEXT, many(_PART, 500, least=1), nothing)
 _FUNCTION_CALL: Final = table({"name": _NAME, "arguments": _TEXT}, "name", "arguments")
 _TOOL_CALL: Final = table({"id": _NAME, "type": one_of("function"), "function": _FUNCTION_CALL}, "function")
 _MESSAGE: Final = table(
@@ -42,15 +43,15 @@ _MESSAGE: Final = table(
         "role": one_of("system", "developer", "user", "assistant", "tool"),
         "content": _CONTENT,
         "name": _NAME,
-        "tool_calls": either(many(_TOOL_CALL, 128), _nothing),
+        "tool_calls": either(many(_TOOL_CALL, 128), nothing),
         "tool_call_id": _NAME,
-        "reasoning_content": either(_TEXT, _nothing),
-        "refusal": either(_TEXT, _nothing),
+        "reasoning_content": either(_TEXT, nothing),
+        "refusal": either(_TEXT, nothing),
     },
     "role",
 )
 _FUNCTION: Final = table(
-    {"name": _NAME, "description": text(20_000), "parameters": any_json(5_000), "strict": either(flag, _nothing)},
+    {"name": _NAME, "description": text(20_000), "parameters": any_json(5_000), "strict": either(flag, nothing)},
     "name",
 )
 _TOOL: Final = table({"type": one_of("function"), "function": _FUNCTION}, "type", "function")
@@ -58,7 +59,7 @@ _CHOSEN_TOOL: Final = table(
     {"type": one_of("function"), "function": table({"name": _NAME}, "name")}, "type", "function"
 )
 _SCHEMA: Final = table(
-    {"name": _NAME, "description": text(20_000), "schema": any_json(5_000), "strict": either(flag, _nothing)}, "schema"
+    {"name": _NAME, "description": text(20_000), "schema": any_json(5_000), "strict": either(flag, nothing)}, "schema"
 )
 _FORMAT: Final = table({"type": one_of("text", "json_object", "json_schema"), "json_schema": _SCHEMA}, "type")
 
@@ -79,7 +80,7 @@ FIELDS: Final[dict[str, Rule]] = {
     "seed": whole(-1, _I32),
     "stop": either(text(200), many(text(200), 16)),
     "n": whole(1, 1),
-    "logit_bias": _logit_bias,
+    "logit_bias": _logit_bias(300),
     "logprobs": flag,
     "top_logprobs": whole(0, 20),
     "response_format": _FORMAT,
@@ -153,7 +154,7 @@ def _check(name: str, value: Any) -> None:
     # Official clients send null for "not given".
     if value is None and name not in ("model", "messages"):
         return
-    wrong = rule(value)
+    wrong = rule.check(value)
     if wrong:
         raise ApplianceError(
             "field-bad-value", f"The field '{name}' {wrong}.", "Correct it and send the request again.", param=name

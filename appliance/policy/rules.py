@@ -1,93 +1,123 @@
 """Rules for the fields of a request: small pure checks, each of which knows its own words.
 
 The engine is C++ and trusts numbers; nothing that is not named and within its range gets
-there. A rule is a function from a value to the reason why it is wrong, or None.
+there.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-Rule = Callable[[Any], str | None]
+# From a value to the reason why it is wrong, or None.
+Check = Callable[[Any], str | None]
 
 # Deeper JSON than any honest schema or tool needs, and far less than a C++ stack takes.
 _DEEPEST = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A check, and the words for what keeps it. `fields` are those of the objects in it, `needed` the ones they need.
+
+    Words, fields and needs are what docs/reference/api.md is made from.
+    """
+
+    check: Check
+    words: str
+    fields: Mapping[str, Rule] = field(default_factory=dict)
+    needed: frozenset[str] = frozenset()
+
+
 def whole(low: int, high: int) -> Rule:
     """A whole number from `low` to `high`."""
+    words = f"a whole number from {low} to {high}"
+    wrong = f"must be {words}"
 
     def check(value: Any) -> str | None:
-        good = type(value) is int and low <= value <= high
-        return None if good else f"must be a whole number from {low} to {high}"
+        return None if type(value) is int and low <= value <= high else wrong
 
-    return check
+    return Rule(check, words)
 
 
 def number(low: float, high: float) -> Rule:
     """A number from `low` to `high`."""
+    words = f"a number from {low:g} to {high:g}"
+    wrong = f"must be {words}"
 
     def check(value: Any) -> str | None:
-        good = type(value) in (int, float) and low <= value <= high
-        return None if good else f"must be a number from {low:g} to {high:g}"
+        return None if type(value) in (int, float) and low <= value <= high else wrong
 
-    return check
-
-
-def flag(value: Any) -> str | None:
-    """True or false."""
-    return None if type(value) is bool else "must be true or false"
+    return Rule(check, words)
 
 
 def text(longest: int) -> Rule:
     """A string of at most `longest` characters."""
+    words = f"a string of at most {longest} characters"
+    wrong = f"must be {words}"
 
     def check(value: Any) -> str | None:
-        good = type(value) is str and len(value) <= longest
-        return None if good else f"must be a string of at most {longest} characters"
+        return None if type(value) is str and len(value) <= longest else wrong
 
-    return check
+    return Rule(check, words)
 
 
 def one_of(*values: Any) -> Rule:
     """One of a few values."""
+    words = " or ".join(json.dumps(one) for one in values)
 
     def check(value: Any) -> str | None:
         # `1 == True` in Python, so the type counts too.
         good = any(type(value) is type(one) and value == one for one in values)
-        return None if good else f"must be {' or '.join(repr(one) for one in values)}"
+        return None if good else f"must be {words}"
 
-    return check
+    return Rule(check, words)
+
+
+flag: Final = Rule(lambda value: None if type(value) is bool else "must be true or false", "true or false")
+nothing: Final = Rule(lambda value: None if value is None else "must be null", "null")
 
 
 def many(rule: Rule, most: int, least: int = 0) -> Rule:
     """A list of `least` to `most` items that each keep a rule."""
+    words = f"a list of {least} to {most} items"
+    check_item = rule.check
 
     def check(value: Any) -> str | None:
         if type(value) is not list or not least <= len(value) <= most:
-            return f"must be a list of {least} to {most} items"
+            return f"must be {words}"
         for place, item in enumerate(value):
-            wrong = rule(item)
+            wrong = check_item(item)
             if wrong:
                 return f"item {place}: {wrong}"
         return None
 
-    return check
+    return Rule(check, f"{words}, each {rule.words}", rule.fields, rule.needed)
 
 
 def either(*rules: Rule) -> Rule:
-    """A value that keeps at least one of several rules."""
+    """A value that keeps at least one of several rules, of which one at most is for objects."""
+    checks = tuple(rule.check for rule in rules)
 
     def check(value: Any) -> str | None:
-        wrong = [rule(value) for rule in rules]
-        return None if None in wrong else " or ".join(str(reason) for reason in wrong)
+        reasons = []
+        for one in checks:
+            wrong = one(value)
+            if wrong is None:
+                return None
+            reasons.append(wrong)
+        return " or ".join(reasons)
 
-    return check
+    words = ", or ".join(rule.words for rule in rules)
+    inner = next((rule for rule in rules if rule.fields), rules[0])
+    return Rule(check, words, inner.fields, inner.needed)
 
 
 def table(fields: Mapping[str, Rule], *required: str) -> Rule:
     """An object with these fields and no others."""
+    checks = {name: rule.check for name, rule in fields.items()}
 
     def check(value: Any) -> str | None:
         if type(value) is not dict:
@@ -96,15 +126,15 @@ def table(fields: Mapping[str, Rule], *required: str) -> Rule:
             if name not in value:
                 return f"lacks '{name}'"
         for name, item in value.items():
-            rule = fields.get(name)
-            if rule is None:
-                return f"has '{str(name)[:60]}', which is not supported here"
-            wrong = rule(item)
+            one = checks.get(name)
+            if one is None:
+                return f"has '{name[:60]}', which is not supported here"
+            wrong = one(item)
             if wrong:
                 return f"'{name}' {wrong}"
         return None
 
-    return check
+    return Rule(check, "an object" if fields else "an empty object", fields, frozenset(required))
 
 
 def any_json(most_nodes: int) -> Rule:
@@ -124,7 +154,7 @@ def any_json(most_nodes: int) -> Rule:
                 return None
         return f"must be nested at most {_DEEPEST} deep"
 
-    return check
+    return Rule(check, f"any object of at most {most_nodes} values, nested at most {_DEEPEST} deep")
 
 
 def _children(node: Any) -> list[Any]:

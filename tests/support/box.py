@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.accounts.keys import create
+from appliance.config.paths import find_home
+from appliance.ledger import usage
+from appliance.store.sessions import session
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,11 +57,23 @@ class Box:
 
     def argv(self, *words: str) -> list[str]:
         """The command line of `appliance` on this box."""
-        return [sys.executable, "-P", "-m", "appliance", "--config", str(self.config), "--state", str(self.state), *words]
+        return [
+            sys.executable,
+            "-P",
+            "-m",
+            "appliance",
+            "--config",
+            str(self.config),
+            "--state",
+            str(self.state),
+            *words,
+        ]
 
     def run(self, *words: str, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command and insist on its exit code."""
-        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=timeout, check=False, env=environment())
+        done = subprocess.run(
+            self.argv(*words), capture_output=True, text=True, timeout=timeout, check=False, env=environment()
+        )
         assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -66,13 +83,14 @@ class Box:
 
     def key(self, owner: str = "anna") -> str:
         """A new API key."""
-        return str(self.document("keys", "create", "--owner", owner)["key"])
+        find_home(self.config, self.state).prepare()
+        with session(self.state / "appliance.db") as opened:
+            return create(opened, owner)[1]
 
     def rows(self, limit: int = 100_000) -> list[dict[str, Any]]:
         """The ledger's rows, newest first."""
-        found = self.document("usage", "--rows", "--limit", str(limit))
-        assert isinstance(found, list)
-        return found
+        with session(self.state / "appliance.db") as opened:
+            return usage.rows(opened, limit)
 
     def serve(self, wait: bool = True) -> subprocess.Popen[bytes]:
         """Start the request path alone."""
