@@ -48,7 +48,6 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
     @asynccontextmanager
     async def open_box() -> AsyncIterator[Box]:
         ledger = LedgerWriter(home.database)
-        ledger.start()
         credentials = Credentials(home.database)
         clients = {engine.role: EngineClient(engine, settings.gateway.engine_wait_s) for engine in served.engines}
         under_way = UnderWay(settings.gateway.requests_at_once)
@@ -57,7 +56,7 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
         finally:
             for client in clients.values():
                 await client.close()
-            ledger.stop()
+            ledger.close()
             credentials.close()
 
     server = uvicorn.Server(

@@ -70,7 +70,28 @@ app.add_typer(engine.app, name="engine", rich_help_panel=INSPECT)
 
 def main() -> None:
     """Run the command line."""
-    from appliance.cli.output import reported
+    from appliance.cli.output import leave, reported
 
     with reported(as_json="--json" in sys.argv):
-        app(prog_name="appliance")
+        leave(_run())
+
+
+def _run() -> int:
+    """Run the command of this command line; its exit code, where it does not raise."""
+    from appliance.cli.output import say
+    from appliance.errors import INTERRUPTED, WRONG_USE, ApplianceError
+
+    try:
+        code = app(prog_name="appliance", standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message()
+        if message.startswith("Usage:"):
+            # A group was named without a command: its help is the answer.
+            say(message)
+            return WRONG_USE
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "appliance"
+        raise ApplianceError("wrong-use", message, f"See `{path} --help`.") from error
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return int(code or 0)

@@ -82,13 +82,20 @@ def _stream(gateway: GatewaySettings, key: str, body: dict[str, Any]) -> Iterato
         connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         response = connection.getresponse()
         if response.status != 200:
-            raise _error(json.loads(response.read())["error"])
+            raise _refused(response.read(), f"{gateway.host}:{gateway.port}")
         for line in response:
             if line.startswith(b"data: {"):
                 chunk = json.loads(line[6:])
                 if "error" in chunk:
                     raise _error(chunk["error"])
                 yield chunk
+            if line.startswith(b"data: [DONE]"):
+                return
+        raise ApplianceError(
+            "not-running",
+            "The gateway ended in the middle of the answer.",
+            "See `appliance status` and `appliance logs serve`, then ask again.",
+        )
     except (OSError, http.client.HTTPException) as error:
         raise ApplianceError(
             "not-running",
@@ -97,6 +104,20 @@ def _stream(gateway: GatewaySettings, key: str, body: dict[str, Any]) -> Iterato
         ) from error
     finally:
         connection.close()
+
+
+def _refused(said: bytes, address: str) -> Exception:
+    """The gateway's refusal as our error; whoever answers otherwise is not the gateway."""
+    from appliance.errors import ApplianceError
+
+    try:
+        return _error(json.loads(said)["error"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ApplianceError(
+            "not-running",
+            f"What answers at {address} is not the gateway.",
+            "Set a free gateway.port in the settings, then start it with `appliance up`.",
+        )
 
 
 def _error(found: dict[str, Any]) -> Exception:

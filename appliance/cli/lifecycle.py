@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from appliance.cli.common import Json, home_of, settings_of
+from appliance.cli.follow import Follower
 from appliance.cli.output import document, leave, say, write
+from appliance.units import MIB
 
 if TYPE_CHECKING:
     from appliance.config.paths import Home
+    from appliance.config.settings import Settings
     from appliance.supervise.spec import Report
 
 _FOLLOW_S = 0.2
+_MOST_OF_A_LOG = 64 * MIB
 
 
 def up(
@@ -35,9 +37,12 @@ def up(
     """
     from appliance.control import status as status_module
     from appliance.control.up import up as start
+    from appliance.errors import ApplianceError
 
     home = home_of(context)
     settings = settings_of(home)
+    if foreground and as_json:
+        raise ApplianceError("wrong-use", "--json does not go with --foreground.", "Leave one of them out.")
     if foreground:
         _attached(home, settings)
         return
@@ -106,10 +111,13 @@ def logs(
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
         raise ApplianceError("wrong-use", f"There is no log '{name or folder}'.", f"Logs: {known}.")
     for file in files:
-        for line in last_lines(file, lines):
+        for line in last_lines(file, lines, most=_MOST_OF_A_LOG):
             write(f"{file.stem}: {line}\n")
     if follow:
-        _follow(files)
+        follower = Follower(files)
+        while True:
+            follower.more()
+            time.sleep(_FOLLOW_S)
 
 
 def serve(
@@ -145,44 +153,34 @@ def _teller() -> Any:
     return tell
 
 
-def _attached(home: Home, settings: Any) -> None:
-    """Run the supervisor as our child, and pass on its logs until it ends."""
-    from appliance.control.plan import make_plan
-    from appliance.control.up import prepare, supervisor_command
-    from appliance.errors import ApplianceError
-    from appliance.supervise.where import supervisor_pid
+def _attached(home: Home, settings: Settings) -> None:
+    """Start everything, pass on its logs, and end it with this command."""
+    from appliance.control.status import api_url
+    from appliance.control.up import attach, failure
+    from appliance.supervise.where import read_report
 
-    home.prepare()
-    if supervisor_pid(home.run) is not None:
-        raise ApplianceError(
-            "already-serving", "It is up already, in the background.", "End that with `appliance down` first."
-        )
-    prepare(home, settings, make_plan(home, settings))
-    child = subprocess.Popen(supervisor_command(home), start_new_session=True)
-    # SIGTERM must end the child too: turn it into the interrupt that the loop below handles.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Asked to end, or its terminal closed: as with Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    tell, ready = _teller(), False
+    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, "serve")])
+    child = attach(home, settings)
     try:
-        _follow([home.logs / "chat.log", home.logs / "serve.log"], child)
+        while child.poll() is None:
+            report = read_report(home.run)
+            if report is not None and report.supervisor == child.pid:
+                tell(report)
+                if report.all_ready and not ready:
+                    ready = True
+                    say(f"Ready. The API is at {api_url(settings)}. Ctrl-C ends it.")
+            logs.more()
+            time.sleep(_FOLLOW_S)
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGTERM)
-    leave(child.wait())
-
-
-def _follow(files: list[Path], until: subprocess.Popen[bytes] | None = None) -> None:
-    """Print what is appended to files, until Ctrl-C or until a process has ended."""
-    places = {file: file.stat().st_size if file.exists() else 0 for file in files}
-    while until is None or until.poll() is None:
-        for file, place in places.items():
-            if not file.exists():
-                continue
-            size = file.stat().st_size
-            with file.open("rb") as opened:
-                # A log that shrank was cut: begin anew.
-                opened.seek(place if size >= place else 0)
-                for line in opened.read().decode("utf-8", "replace").splitlines():
-                    write(f"{file.stem}: {line}\n")
-                places[file] = opened.tell()
-        time.sleep(_FOLLOW_S)
+        child.terminate()
+    code = child.wait()
+    logs.more()
+    if code:
+        raise failure(home)
 
 
 def _show_status(found: dict[str, Any]) -> None:

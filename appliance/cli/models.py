@@ -106,6 +106,8 @@ def verify(context: typer.Context, model_id: ModelId = None, as_json: Json = Fal
     model = catalogue().get(model_id) if model_id else chosen_model(settings_of(home))
     if model is None:
         say("The engine is somebody else's: there is no model to verify.")
+        if as_json:
+            document({"id": None, "sha256": None, "verified": False})
         return
     Shelf(home.models).verify(model)
     if as_json:

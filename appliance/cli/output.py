@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,8 @@ from typing import Any, NoReturn
 
 from appliance.errors import BUG, INTERRUPTED, ApplianceError
 from appliance.units import show_bytes
+
+_BUG_HINT = "This is a bug of the appliance. Please send the lines above to whoever supports it."
 
 
 def say(text: str) -> None:
@@ -24,8 +27,13 @@ def say(text: str) -> None:
 
 def write(text: str) -> None:
     """Text of the result itself, on standard output, without a line end."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has seen enough: what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave(0)
 
 
 def document(value: Any) -> None:
@@ -83,20 +91,21 @@ def reported(as_json: bool) -> Iterator[None]:
     try:
         yield
     except ApplianceError as error:
-        if as_json:
-            document({"error": error.to_json()})
-        say(f"Error ({error.code}): {error.sentence}\n  Next: {error.hint}")
+        _fail(error, as_json)
         leave(error.kind.exit)
     except KeyboardInterrupt:
         say("Interrupted.")
         leave(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has seen enough.
-        leave(0)
-    except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
+    except Exception as error:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
         say(traceback.format_exc())
-        say("This is a bug of the appliance. Please send the lines above to whoever supports it.")
+        _fail(ApplianceError("internal", f"{type(error).__name__}: {error}.", _BUG_HINT), as_json)
         leave(BUG)
+
+
+def _fail(error: ApplianceError, as_json: bool) -> None:
+    if as_json:
+        document({"error": error.to_json()})
+    say(f"Error ({error.code}): {error.sentence}\n  Next: {error.hint}")
 
 
 def leave(code: int) -> NoReturn:

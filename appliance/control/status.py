@@ -25,13 +25,19 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "healthy": not problems,
         "version": VERSION,
         "problems": problems,
-        "urls": {"api": f"http://{gateway.host}:{gateway.port}/v1"},
+        "urls": {"api": api_url(settings)},
         "engines": _engines(home, settings),
         "processes": [_process(process) for process in report.processes] if report else [],
         "supervisor": pid,
         "settings": str(home.config),
         "state": str(home.state),
     }
+
+
+def api_url(settings: Settings) -> str:
+    """The base address that OpenAI clients are given."""
+    host = settings.gateway.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway.port}/v1"
 
 
 def _problems(report: Report | None, pid: int | None, answering: bool) -> list[str]:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
@@ -45,31 +46,37 @@ def up(home: Home, settings: Settings, told: Told) -> Start:
     """Start what the plan says and return once all of it is ready.
 
     Safe to call when it is up, and by two at once: they wait for the same start. `told` hears
-    each change. Raises port-taken, process-failed, and what planning raises; then nothing of it
-    is left running.
+    each change. Raises port-taken, process-failed, and what planning raises; then nothing of a
+    start is left running.
     """
     home.prepare()
     plan = make_plan(home, settings)
     with _turn(home):
         was_up = supervisor_pid(home.run) is not None
-        outdated = was_up and specs_to_json(plan.processes) != (home.run / LIST).read_text()
+        outdated = was_up and any(_read(file) != text for file, text in _inputs(home, settings, plan).items())
         if not was_up:
-            prepare(home, settings, plan)
-            _detach(home)
+            _start(home, settings, plan)
     return Start(_wait_ready(home, told), was_up, outdated)
 
 
-def prepare(home: Home, settings: Settings, plan: Plan) -> None:
-    """All that comes before the first process: port, schema, deployment, list."""
-    _check_port(settings.gateway.host, settings.gateway.port)
-    schema.ensure(home.database)
-    write_atomic(home.deployment, plan.deployment.to_json().encode(), 0o600)
-    write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)
+def attach(home: Home, settings: Settings) -> subprocess.Popen[bytes]:
+    """Start what the plan says and return its supervisor, for a caller that stays with it.
+
+    Raises already-serving, port-taken, and what planning raises; then nothing of it is left running.
+    """
+    home.prepare()
+    plan = make_plan(home, settings)
+    with _turn(home):
+        if supervisor_pid(home.run) is not None:
+            raise ApplianceError(
+                "already-serving", "It is up already, in the background.", "End that with `appliance down` first."
+            )
+        return _start(home, settings, plan)
 
 
-def supervisor_command(home: Home) -> list[str]:
-    """The supervisor's argv."""
-    return [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
+def failure(home: Home) -> ApplianceError:
+    """Why the last supervisor gave up, with the last words of the process that does not stay up."""
+    return _failure(read_report(home.run))
 
 
 def down(home: Home) -> bool:
@@ -77,7 +84,13 @@ def down(home: Home) -> bool:
     pid = supervisor_pid(home.run)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
+    if pid <= 0:
+        # Numbers are the kernel's per container; 0 stands for one that we cannot see, and kill(0) would be ourselves.
+        raise ApplianceError(
+            "process-failed", "It was started in another container.", "Run `appliance down` in that container."
+        )
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_S
     while supervisor_pid(home.run) == pid:
         if time.monotonic() > deadline:
@@ -102,14 +115,37 @@ def _turn(home: Home) -> Iterator[None]:
         lock.release()
 
 
-def _detach(home: Home) -> None:
-    """Start the supervisor on its own, so that it outlives this command and its terminal."""
+def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes]:
+    """Port, schema, deployment, list; then the supervisor, on its own, so that it outlives this command."""
+    _check_port(settings.gateway.host, settings.gateway.port)
+    schema.ensure(home.database)
+    write_atomic(home.deployment, plan.deployment.to_json().encode(), 0o600)
+    for file, text in _inputs(home, settings, plan).items():
+        write_atomic(file, text.encode(), 0o600)
+    command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
     with (home.logs / "supervisor.log").open("ab") as log:
         child = subprocess.Popen(
-            supervisor_command(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
-    while supervisor_pid(home.run) is None and child.poll() is None:
-        time.sleep(_POLL_S)
+    try:
+        while supervisor_pid(home.run) is None and child.poll() is None:
+            time.sleep(_POLL_S)
+    except BaseException:
+        child.terminate()
+        raise
+    return child
+
+
+def _inputs(home: Home, settings: Settings, plan: Plan) -> dict[Path, str]:
+    """What a start is made from, and where it is kept to tell whether that has changed since."""
+    return {home.run / LIST: specs_to_json(plan.processes), home.run / "settings.json": settings.model_dump_json()}
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _wait_ready(home: Home, told: Told) -> Report:
@@ -126,6 +162,9 @@ def _wait_ready(home: Home, told: Told) -> Report:
             told(report)
             if report.all_ready:
                 return report
+            if not report.given_up and any(process.state == "failed" for process in report.processes):
+                # It was up once, so the rest goes on and this one is still tried: nothing to wait for.
+                raise _failure(report)
         if pid is None and time.monotonic() - missing_since > 1.0:
             raise _failure(report)
         time.sleep(_POLL_S)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from appliance.deployment import Engine
 from appliance.errors import ApplianceError
@@ -25,7 +26,9 @@ class EngineClient:
     def __init__(self, engine: Engine, wait_s: float) -> None:
         self.engine = engine
         self._wait_s = wait_s
-        self._base = (engine.url or "http://engine/v1").rstrip("/")
+        base = (engine.url or "http://engine/v1").rstrip("/")
+        self._chat = URL(f"{base}/chat/completions")
+        self._models = URL(f"{base}/models")
         self._headers = {"content-type": "application/json"}
         if engine.api_key_file:
             self._headers["authorization"] = f"Bearer {Path(engine.api_key_file).read_text().strip()}"
@@ -51,9 +54,7 @@ class EngineClient:
         waited = 0.0
         while True:
             try:
-                response = await self._session.post(
-                    f"{self._base}/chat/completions", data=body, headers=self._headers, allow_redirects=False
-                )
+                response = await self._session.post(self._chat, data=body, headers=self._headers, allow_redirects=False)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
                 # Nothing has been answered yet, so asking again repeats nothing.
                 if time.monotonic() >= deadline:
@@ -69,7 +70,7 @@ class EngineClient:
         """Whether the engine answers now; it is asked for its list of models."""
         try:
             async with self._session.get(
-                f"{self._base}/models", headers=self._headers, timeout=aiohttp.ClientTimeout(total=2.0)
+                self._models, headers=self._headers, timeout=aiohttp.ClientTimeout(total=2.0)
             ) as response:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError):

@@ -49,7 +49,7 @@ async def ready(box: Box, request: Request, send: Send) -> None:
     engines = await asyncio.gather(*(client.ready() for client in box.clients.values()))
     states = {role: "ready" if up else "not ready" for role, up in zip(box.clients, engines, strict=True)}
     try:
-        await box.ledger.write(None)
+        box.ledger.check()
         states["ledger"] = "ready"
     except ApplianceError as error:
         states["ledger"] = error.code

@@ -85,7 +85,7 @@ async def open_call(
         streamed=wanted.streamed,
         started_at=now_us(),
     )
-    await box.ledger.write(opening)
+    await box.ledger.open(opening)
     return Call(box, request, wanted, engine, opening, began)
 
 
@@ -169,6 +169,6 @@ class Call:
             settled_at=now_us(),
             id=self._opening.id,
         )
-        await self._box.ledger.write(settlement)  # 6 ledger.settle
+        await self._box.ledger.settle(settlement)  # 6 ledger.settle
         if outcome is not Outcome.COMPLETE:
             note(outcome.value, self._opening.request_id, code=error, principal=self._opening.principal)  # 7 audit

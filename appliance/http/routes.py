@@ -71,7 +71,7 @@ class Router:
             raise ApplianceError(
                 "method-not-allowed",
                 f"{scope['path']} does not take {scope['method']}.",
-                "See docs/api.md for the methods.",
+                "See docs/reference/api.md for the methods.",
             )
         raise ApplianceError("route-not-found", f"There is nothing at {scope['path'][:200]}.", "The API is below /v1.")
 

@@ -7,8 +7,11 @@ hundred times as much, and importing it 20 MiB. A test holds these column names 
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
 
 
 class Outcome(StrEnum):
@@ -66,6 +69,6 @@ SWEEP_SQL = "UPDATE call SET outcome = 'interrupted', exact = 0, settled_at = ? 
 LAST_ID_SQL = "SELECT coalesce(max(id), 0) FROM call"
 
 
-def row(value: Opening | Settlement) -> tuple[object, ...]:
-    """The parameters of `OPEN_SQL` or `SETTLE_SQL`."""
-    return astuple(value)
+# The parameters of each statement; dataclasses.astuple would copy every value first.
+open_row: Callable[[Opening], tuple[Any, ...]] = attrgetter(*_OPEN)
+settle_row: Callable[[Settlement], tuple[Any, ...]] = attrgetter(*_SETTLE, "id")

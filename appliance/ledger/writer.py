@@ -1,7 +1,10 @@
-"""The ledger's writer: one thread, one transaction for all that has piled up.
+"""The ledger's writer: all rows of one turn of the event loop are one transaction.
 
-Callers await until their row is committed, so "opened" and "settled" mean on disk. While
-one transaction is being synced the next one gathers; that is what keeps a durable row cheap.
+An opening is done once it is committed: from then on it outlives a kill of this process.
+A settlement is done once it is also synced to the disk: from then on it outlives a power
+cut, and only then may the end of the answer go out. The commit costs microseconds and
+happens on the event loop; the sync may wait for a slow disk and happens on a thread, one
+for all settlements that came together.
 
 A settlement that cannot be written (the disk is full) is not forgotten: it is owed, and
 goes out ahead of the next rows. Until then every opening fails, so nothing is answered
@@ -11,53 +14,66 @@ that could not be put on record.
 from __future__ import annotations
 
 import asyncio
-import queue
+import os
 import sqlite3
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.errors import ApplianceError
-from appliance.ledger.entry import LAST_ID_SQL, OPEN_SQL, SETTLE_SQL, SWEEP_SQL, Opening, Outcome, Settlement, row
+from appliance.ledger.entry import (
+    LAST_ID_SQL,
+    OPEN_SQL,
+    SETTLE_SQL,
+    SWEEP_SQL,
+    Opening,
+    Outcome,
+    Settlement,
+    open_row,
+    settle_row,
+)
 from appliance.store.schema import connect
 from appliance.units import now_us
 
-# Rows of one transaction at most, so that a commit stays short.
-_BATCH = 512
+# How long a settlement waits for others to share its sync, while other calls are under way.
+_GATHER_S = 0.002
+# Commits after which the write-ahead log is copied into the database: some 4 MiB.
+_CHECKPOINT_COMMITS = 250
 
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """A row to write, and who waits for it."""
-
-    value: Opening | Settlement | None
-    done: asyncio.Future[None]
+Done = asyncio.Future[None]
 
 
 class LedgerWriter:
     """Writes calls into the database. One per process, and one process per database."""
 
     def __init__(self, path: Path) -> None:
-        """Open the database and close what an earlier process left open."""
+        """Open the database and close what an earlier process left open. Call it on the event loop."""
+        self._loop = asyncio.get_running_loop()
         self._connection = connect(path)
+        # NORMAL: a commit does not sync. We do, on the thread, and just what FULL would: the log.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self.swept = self._connection.execute(SWEEP_SQL, (now_us(),)).rowcount
         self._next_id: int = self._connection.execute(LAST_ID_SQL).fetchone()[0] + 1
-        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._checkpointer = connect(path)
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._openings: list[tuple[Opening, Done]] = []
+        self._settlements: list[tuple[Settlement, Done]] = []
         self._owed: list[Settlement] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._unsynced: list[Done] = []
+        self._under_way = 0
+        self._commits = 0
+        self._flushing = False
+        self._syncing = False
 
-    def start(self) -> None:
-        """Begin to write; call it on the event loop that will wait."""
-        self._loop = asyncio.get_running_loop()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what is queued, then end."""
-        self._wishes.put(None)
-        self._thread.join()
+    def close(self) -> None:
+        """Write and sync what is left, then end."""
+        self._flush()
+        self._thread.shutdown()
+        os.fdatasync(self._log)
+        os.close(self._log)
+        self._checkpointer.close()
         self._connection.close()
 
     def take_id(self) -> int:
@@ -66,49 +82,53 @@ class LedgerWriter:
         self._next_id += 1
         return taken
 
-    def write(self, value: Opening | Settlement | None) -> asyncio.Future[None]:
-        """Put a row on record; the future is done once it is committed, or raises why it is not.
-
-        None writes nothing but commits: it tells whether the ledger takes rows.
-        """
-        assert self._loop is not None, "start() comes first"
+    def open(self, opening: Opening) -> Done:
+        """Put a call on record; done once committed. Raises disk-full or ledger-unavailable."""
         done = self._loop.create_future()
-        self._wishes.put(_Wish(value, done))
+        self._openings.append((opening, done))
+        self._flush_soon()
         return done
 
-    def _run(self) -> None:
-        while True:
-            batch, last = self._gather()
-            if batch:
-                failure = self._commit(batch)
-                self._call(partial(_resolve, batch, failure))
-            if last:
-                return
+    def settle(self, settlement: Settlement) -> Done:
+        """Put the end of an opened call on record; done once synced. Raises as `open` does."""
+        done = self._loop.create_future()
+        self._settlements.append((settlement, done))
+        self._flush_soon()
+        return done
 
-    def _gather(self) -> tuple[list[_Wish], bool]:
-        """Wait for one wish, then take all that are there; True as the second when it is time to end."""
-        batch: list[_Wish] = []
-        wish = self._wishes.get()
-        while wish is not None:
-            batch.append(wish)
-            if len(batch) >= _BATCH:
-                return batch, False
-            try:
-                wish = self._wishes.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
+    def check(self) -> None:
+        """Write what is owed. Raises when the ledger takes no rows."""
+        failure = self._commit([], [])
+        if failure is not None:
+            raise _explain(failure)
 
-    def _commit(self, batch: list[_Wish]) -> sqlite3.Error | None:
-        settled = [wish.value for wish in batch if isinstance(wish.value, Settlement)]
-        opened = [row(wish.value) for wish in batch if isinstance(wish.value, Opening)]
-        self._owed += settled
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Commit all rows of this turn."""
+        self._flushing = False
+        openings, self._openings = self._openings, []
+        settlements, self._settlements = self._settlements, []
+        failure = self._commit([opening for opening, _ in openings], [settled for settled, _ in settlements])
+        self._under_way -= len(settlements)
+        if failure is not None:
+            _resolve([done for _, done in openings + settlements], _explain(failure))
+            return
+        self._under_way += len(openings)
+        _resolve([done for _, done in openings], None)
+        if settlements:
+            self._unsynced += [done for _, done in settlements]
+            self._sync_soon()
+
+    def _commit(self, openings: list[Opening], settlements: list[Settlement]) -> sqlite3.Error | None:
+        self._owed += settlements
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            if opened:
-                self._connection.executemany(OPEN_SQL, opened)
-            if self._owed:
-                self._connection.executemany(SETTLE_SQL, [row(value) for value in self._owed])
+            self._connection.executemany(OPEN_SQL, map(open_row, openings))
+            self._connection.executemany(SETTLE_SQL, map(settle_row, self._owed))
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
@@ -117,25 +137,49 @@ class LedgerWriter:
             self._owed = [_failed(value, error) for value in self._owed]
             return error
         self._owed.clear()
+        self._commits += 1
         return None
 
-    def _call(self, act: Callable[[], None]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(act)
-        except RuntimeError:
-            # The loop has ended: nobody waits any more, and the rows are on disk all the same.
+    def _sync_soon(self) -> None:
+        """Sync at once when nobody else could join; else give the others a moment."""
+        if self._syncing:
             return
+        self._syncing = True
+        if self._under_way:
+            self._loop.call_later(_GATHER_S, self._sync)
+        else:
+            self._sync()
+
+    def _sync(self) -> None:
+        waiting, self._unsynced = self._unsynced, []
+        checkpoint = self._commits >= _CHECKPOINT_COMMITS
+        if checkpoint:
+            self._commits = 0
+        work = self._loop.run_in_executor(self._thread, self._write_out, checkpoint)
+        work.add_done_callback(lambda done: self._synced(waiting, done))
+
+    def _write_out(self, checkpoint: bool) -> None:
+        """On the thread: sync the log, and now and then copy it into the database."""
+        os.fdatasync(self._log)
+        if checkpoint:
+            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _synced(self, waiting: list[Done], work: Done) -> None:
+        self._syncing = False
+        failure = work.exception()
+        _resolve(waiting, None if failure is None else _explain(failure))
+        if self._unsynced:
+            self._sync_soon()
 
 
-def _resolve(batch: list[_Wish], failure: sqlite3.Error | None) -> None:
-    for wish in batch:
-        if wish.done.done():
+def _resolve(waiting: list[Done], failure: ApplianceError | None) -> None:
+    for done in waiting:
+        if done.done():
             continue
         if failure is None:
-            wish.done.set_result(None)
+            done.set_result(None)
         else:
-            wish.done.set_exception(_explain(failure))
+            done.set_exception(failure)
 
 
 def _failed(value: Settlement, error: sqlite3.Error) -> Settlement:
@@ -144,8 +188,8 @@ def _failed(value: Settlement, error: sqlite3.Error) -> Settlement:
     return replace(value, outcome=Outcome.FAILED, error=_explain(error).code)
 
 
-def _explain(error: sqlite3.Error) -> ApplianceError:
-    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+def _explain(error: BaseException) -> ApplianceError:
+    if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
         return ApplianceError(
             "disk-full",
             "The disk is full, so this call could not be put on record.",

@@ -79,7 +79,7 @@ FIELDS: Final[dict[str, Rule]] = {
     "frequency_penalty": number(-2, 2),
     "seed": whole(-1, _I32),
     "stop": either(text(200), many(text(200), 16)),
-    "n": whole(1, 1),
+    "n": one_of(1),
     "logit_bias": _logit_bias(300),
     "logprobs": flag,
     "top_logprobs": whole(0, 20),
@@ -119,7 +119,7 @@ def read(body: bytes) -> ChatRequest:
     for name in ("model", "messages"):
         if name not in data:
             raise ApplianceError(
-                "field-missing", f"The request lacks '{name}'.", "See docs/api.md for the fields.", param=name
+                "field-missing", f"The request lacks '{name}'.", "See docs/reference/api.md for the fields.", param=name
             )
     for name, value in data.items():
         _check(name, value)
@@ -148,7 +148,7 @@ def _check(name: str, value: Any) -> None:
         raise ApplianceError(
             "field-unknown",
             f"The field '{short}' is not supported.",
-            "Leave it out; docs/api.md lists the fields.",
+            "Leave it out; docs/reference/api.md lists the fields.",
             param=short,
         )
     # Official clients send null for "not given".

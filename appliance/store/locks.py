@@ -43,8 +43,9 @@ class Lock:
 def holder(path: Path) -> int | None:
     """The process id that holds the lock on a file; None when nobody does."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        # For reading: asking is allowed where the state folder cannot be written.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

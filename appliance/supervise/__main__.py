@@ -23,7 +23,8 @@ from appliance.supervise.where import LIST, LOCK, REPORT
 
 _TICK_S = 0.1
 _IDLE_TICK_S = 1.0
-_GRACE_S = 15.0
+# What was killed is gone within moments, unless a device or disk holds it.
+_KILLED_S = 5.0
 _WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
@@ -71,11 +72,13 @@ class Supervisor:
     def _end(self) -> None:
         """Ask each to end, last first, each with its own time of grace; then insist."""
         for process in reversed(self._processes):
-            process.signal(signal.SIGTERM)
-            deadline = time.monotonic() + _GRACE_S
-            while not process.gone() and time.monotonic() < deadline:
-                signal.sigtimedwait({signal.SIGCHLD}, _TICK_S)
-            process.signal(signal.SIGKILL)
+            for number, grace_s in ((signal.SIGTERM, process.spec.stop_s), (signal.SIGKILL, _KILLED_S)):
+                process.signal(number)
+                deadline = time.monotonic() + grace_s
+                while not process.gone() and time.monotonic() < deadline:
+                    signal.sigtimedwait({signal.SIGCHLD}, _TICK_S)
+            process.conclude()
+            self._report()
 
     def _report(self) -> None:
         report = Report(os.getpid(), self._given_up, tuple(process.state() for process in self._processes))

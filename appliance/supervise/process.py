@@ -21,6 +21,7 @@ _PROBE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _LOG_LIMIT = 16 * MIB
 _LAST_LINES = 12
+_LAST_BYTES = 64 * 1024
 
 # Loaded before the fork: between fork and exec nothing may be imported.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -68,6 +69,7 @@ class Process:
         self._exit: int | None = None
         self._started = 0.0
         self._ready_at: float | None = None
+        self._overdue = False
         self._next_try = 0.0
         self._prioritized = True
 
@@ -98,40 +100,59 @@ class Process:
             if now >= self._next_try:
                 self._start(now)
             return
-        code = self._child.poll()
+        code = _reaped(self._child)
         if code is not None:
             self._ended(code, now)
-        elif self._ready_at is None:
+        elif self._ready_at is None and not self._overdue:
             if answers(self.spec.probe):
                 self._ready_at = now
                 self._enter("ready")
             elif now - self._started > self.spec.start_s:
+                self._overdue = True
+                self._note(f"{self.spec.name} was not ready after {self.spec.start_s:g} s, and was ended")
                 self._child.kill()
 
     def tidy(self) -> None:
         """Keep the log within its limit: the child goes on in the emptied file, the rest moves to `.old`."""
         log = Path(self.spec.log)
-        if log.exists() and log.stat().st_size > _LOG_LIMIT:
-            shutil.copyfile(log, log.with_suffix(".log.old"))
+        old = log.with_suffix(".log.old")
+        with suppress(OSError):
+            if log.stat().st_size <= _LOG_LIMIT:
+                return
+            try:
+                shutil.copyfile(log, old)
+            except OSError:
+                # The disk is full: then the old lines are what it can do without.
+                old.unlink(missing_ok=True)
             os.truncate(log, 0)
 
     def signal(self, number: int) -> None:
         """Send a signal to it and to all that it started."""
-        if self._child is not None and self._child.poll() is None:
-            try:
-                os.killpg(self._child.pid, number)
-            except ProcessLookupError:
-                return
+        if self._child is not None and not self.gone():
+            _signal_group(self._child.pid, number)
 
     def gone(self) -> bool:
-        """Whether it has ended."""
-        return self._child is None or self._child.poll() is not None
+        """Whether it has ended, and with it all that it started."""
+        return self._child is None or _reaped(self._child) is not None
+
+    def conclude(self) -> None:
+        """Say of a process that was told to end that it has."""
+        if not self.gone():
+            return
+        if self._child is not None:
+            self._exit = self._child.returncode
+            self._child = None
+        if not self.failed and self._state != "waiting":
+            self._enter("ended")
 
     def _start(self, now: float) -> None:
-        for name in self.spec.stale:
-            Path(name).unlink(missing_ok=True)
-        with Path(self.spec.log).open("ab") as log:
-            try:
+        self._started = now
+        self._ready_at = None
+        self._overdue = False
+        try:
+            for name in self.spec.stale:
+                Path(name).unlink(missing_ok=True)
+            with Path(self.spec.log).open("ab") as log:
                 self._child = subprocess.Popen(
                     self.spec.argv,
                     stdin=subprocess.DEVNULL,
@@ -141,12 +162,10 @@ class Process:
                     start_new_session=True,
                     preexec_fn=_prepare_child(os.getpid(), self.spec.nice),
                 )
-            except OSError as error:
-                log.write(f"{self.spec.argv[0]} could not be started: {error}\n".encode())
-                self._ended(127, now)
-                return
-        self._started = now
-        self._ready_at = None
+        except (OSError, subprocess.SubprocessError) as error:
+            self._note(f"{self.spec.argv[0]} could not be started: {error}")
+            self._ended(127, now)
+            return
         self._prioritized = self._has_priority(self._child.pid)
         if self._failures < FAILURES_UNTIL_FAILED:
             self._enter("restarting" if self._restarts else "starting")
@@ -162,10 +181,16 @@ class Process:
         self._child = None
         self._ready_at = None
         self._exit = code
-        self._failures = failures_after(self._failures, ready_s)
+        # One that had all its time to become ready will not with another try: that counts as all of them.
+        self._failures = max(failures_after(self._failures, ready_s), FAILURES_UNTIL_FAILED * self._overdue)
         self._restarts += 1
         self._next_try = now + delay_s(self._failures)
         self._enter("failed" if self._failures >= FAILURES_UNTIL_FAILED else "restarting")
+
+    def _note(self, text: str) -> None:
+        """Put a line of our own into its log, among its last words."""
+        with suppress(OSError), Path(self.spec.log).open("ab") as log:
+            log.write(text.encode() + b"\n")
 
     def _enter(self, state: str) -> None:
         if state != self._state:
@@ -180,8 +205,9 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         # Here and not from outside: threads inherit it, and only those that start later.
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, nice)
-        # Ends with the supervisor, even when that is killed; unless it is gone already.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # Ends with the supervisor, even when that is killed; unless it is gone already. Killed and not
+        # asked, because one that lingers would keep its port and memory from its successor.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -189,11 +215,29 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
     return prepare
 
 
-def last_lines(log: Path, count: int = _LAST_LINES) -> tuple[str, ...]:
-    """The last lines of a log; none when there is no log."""
+def _reaped(child: subprocess.Popen[bytes]) -> int | None:
+    """A child's exit code once it has ended; what it started and left behind is killed then."""
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    if child.returncode is None and os.waitid(os.P_PID, child.pid, options) is not None:
+        # Before it is reaped: until then its group's number cannot pass to a stranger.
+        _signal_group(child.pid, signal.SIGKILL)
+    return child.poll()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def last_lines(log: Path, count: int = _LAST_LINES, most: int = _LAST_BYTES) -> tuple[str, ...]:
+    """The last lines of a log, as far as its last `most` bytes hold them whole; none when it cannot be read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 64 * 1024))
-            return tuple(line.decode("utf-8", "replace") for line in file.read().splitlines()[-count:])
-    except FileNotFoundError:
+            cut = max(0, file.seek(0, os.SEEK_END) - most)
+            file.seek(cut)
+            lines = file.read().splitlines()
+    except OSError:
         return ()
+    if cut and len(lines) > 1:
+        del lines[0]
+    return tuple(line.decode("utf-8", "replace") for line in lines[-count:])

@@ -23,7 +23,8 @@ class ProcessSpec:
 
     `nice` is its priority, lower is sooner; where raising it is not allowed the process runs
     all the same. `stale` are files that a killed predecessor may have left and that would
-    stop a start. `start_s` is how long it may take until its probe answers.
+    stop a start. `start_s` is how long it may take until its probe answers, `stop_s` how long it
+    may take to end when it is told to.
     """
 
     name: str
@@ -33,12 +34,13 @@ class ProcessSpec:
     nice: int = 0
     stale: tuple[str, ...] = ()
     start_s: float = 60.0
+    stop_s: float = 15.0
     environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One process as the supervisor sees it. `state` is waiting, starting, ready, restarting or failed.
+    """One process as the supervisor sees it. `state` is waiting, starting, ready, restarting, failed or ended.
 
     `restarts` counts since the supervisor began, `since` is when the state began
     (microseconds since 1970 UTC), `prioritized` whether the wished priority was allowed,

@@ -18,8 +18,8 @@ def supervisor_pid(run: Path) -> int | None:
 
 
 def read_report(run: Path) -> Report | None:
-    """The last report in a folder, whoever wrote it; None when there is none."""
+    """The last report in a folder, whoever wrote it; None when there is none, or only one of another version."""
     try:
         return report_from_json((run / REPORT).read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None

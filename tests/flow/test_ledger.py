@@ -89,7 +89,7 @@ def test_a_second_gateway_on_one_state_folder_is_refused(served: Box) -> None:
 SMALL_DISK = """
 set -eu
 mkdir -p "$1"
-mount -t tmpfs -o size=2m tmpfs "$1"
+mount -t tmpfs -o size=8m tmpfs "$1"
 shift
 exec "$@"
 """
@@ -97,7 +97,7 @@ exec "$@"
 
 @pytest.fixture
 def small_disk(box: Box, fake_engine: FakeEngine) -> Path:
-    """A gateway whose state folder is a 2 MiB file system of its own; returns that folder as seen from outside."""
+    """A gateway whose state folder is an 8 MiB file system of its own; returns that folder as seen from outside."""
     box.configure(f'[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
     shell = ["unshare", "--mount", "--map-root-user", "sh", "-c", SMALL_DISK, "sh", str(box.state)]
     if os.geteuid() == 0:

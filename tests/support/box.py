@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,17 +70,30 @@ class Box:
             *words,
         ]
 
-    def run(self, *words: str, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command and insist on its exit code."""
+    def run(
+        self,
+        *words: str,
+        code: int = 0,
+        timeout: float = 120,
+        before: Sequence[str] = (),
+        env: Mapping[str, str | None] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command and insist on its exit code; `before` goes ahead of it, `env` changes its environment."""
+        changed = environment() | dict(env or {})
         done = subprocess.run(
-            self.argv(*words), capture_output=True, text=True, timeout=timeout, check=False, env=environment()
+            [*before, *self.argv(*words)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={name: value for name, value in changed.items() if value is not None},
         )
         assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
-    def document(self, *words: str, code: int = 0) -> Any:
-        """What a command with --json prints."""
-        return json.loads(self.run(*words, "--json", code=code).stdout)
+    def document(self, *words: str, code: int = 0, **how: Any) -> Any:
+        """What a command with --json prints; `how` goes to `run`."""
+        return json.loads(self.run(*words, "--json", code=code, **how).stdout)
 
     def key(self, owner: str = "anna") -> str:
         """A new API key."""

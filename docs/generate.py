@@ -1,0 +1,241 @@
+"""Write the pages of docs/reference from the code: settings, commands, errors and the API.
+
+python -m docs.generate           rewrite the pages
+python -m docs.generate --check   change nothing; exit code 1 when a page is out of date
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from appliance import errors
+from appliance.cli.app import app
+from appliance.cli.output import leave, say
+from appliance.cli.panels import ORDER
+from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
+from appliance.gateway.app import routes
+from appliance.gateway.chat import Box
+from appliance.http.routes import Access, Route
+from appliance.policy.chat import FIELDS
+from appliance.policy.rules import Rule
+from appliance.units import show_bytes
+
+REFERENCE = Path(__file__).parent / "reference"
+_HEAD = "<!-- Made by `python -m docs.generate`; changes by hand are lost. -->\n\n"
+_IS_SIZE = get_args(Size)[1]
+
+# The tables of the settings file. An engine's table is named by its role.
+SECTIONS: dict[str, type[BaseModel]] = {
+    "gateway": GatewaySettings,
+    **{f"engines.{role}": EngineSettings for role in get_args(Role)},
+}
+
+
+def settings_page() -> str:
+    """Every setting: what it may be, its default, its meaning."""
+    parts = [
+        _HEAD + "# Settings\n",
+        "One TOML file. It may be missing, and so may every setting: then the default holds. A key that is not on\n"
+        "this page stops the start, and the message names the nearest one that is.\n",
+    ]
+    for name, section in SECTIONS.items():
+        parts += [f"## `[{name}]`\n", f"{_text(section)}\n"]
+        rows = [
+            (f"`{key}`", _kind(field), _default(field), field.description or "")
+            for key, field in section.model_fields.items()
+        ]
+        parts.append(_table(("setting", "what it may be", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def _kind(field: FieldInfo) -> str:
+    """A setting's type and range in words."""
+    if _IS_SIZE in field.metadata:
+        return f'a size from {show_bytes(_bound(field, "ge"))} to {show_bytes(_bound(field, "le"))}, as `"8 MiB"`'
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    if kinds == [str]:
+        return "text"
+    noun = "a whole number" if kinds == [int] else "a number"
+    return f"{noun} from {_bound(field, 'ge'):,} to {_bound(field, 'le'):,}"
+
+
+def _bound(field: FieldInfo, name: str) -> int:
+    """A setting's lowest (`ge`) or highest (`le`) value; every number has both."""
+    return next(int(getattr(rule, name)) for rule in field.metadata if hasattr(rule, name))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is None:
+        return "none"
+    return f'`"{show_bytes(field.default)}"`' if _IS_SIZE in field.metadata else f"`{json.dumps(field.default)}`"
+
+
+def commands() -> Iterator[tuple[str, str, Any]]:
+    """Every command: its panel, its words and the command itself."""
+    top: Any = typer.main.get_command(app)
+    for name, command in top.commands.items():
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield command.rich_help_panel, name, command
+        else:
+            yield from ((command.rich_help_panel, f"{name} {word}", one) for word, one in inner.items())
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options, in the panels of the help."""
+    top: Any = typer.main.get_command(app)
+    parts = [_HEAD + "# Commands\n", "These options stand before the command's name:\n", _options(top), _EXIT_CODES]
+    for panel in ORDER:
+        found = [(name, command) for one, name, command in commands() if one == panel]
+        parts += [f"## {panel}\n"] if found else []
+        for name, command in found:
+            told, _, example = command.help.partition("Example: ")
+            parts += [f"### `appliance {name}`\n", f"{told.strip()}\n", f"    {example.strip()}\n"]
+            parts += [_options(command)] if command.params else []
+    return "\n".join(parts)
+
+
+def _options(command: Any) -> str:
+    rows = [(f"`{_spelled(one)}`", _when_left_out(one), one.help) for one in command.params]
+    return _table(("argument or option", "default", "meaning"), rows)
+
+
+def _spelled(parameter: Any) -> str:
+    """A parameter as it is typed: `PROMPT`, `--yes`, `-n, --lines N`."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    names = ", ".join(parameter.opts)
+    return names if parameter.is_flag else f"{names} {parameter.metavar or str(parameter.name).upper()}"
+
+
+def _when_left_out(parameter: Any) -> str:
+    if parameter.required:
+        return "must be given"
+    return "" if parameter.default in (None, False) else f"`{parameter.default}`"
+
+
+_EXIT_CODES = f"""The exit code says how a command ended:
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| {errors.FAILED} | a known failure; [errors](errors.md) lists them |
+| {errors.WRONG_USE} | wrong use: the command line or the settings file is not right |
+| {errors.MACHINE_CANNOT} | this machine cannot do it |
+| {errors.NEEDS_A_YES} | it would destroy something, and was not confirmed with `--yes` |
+| {errors.BUG} | a bug of the appliance |
+| {errors.INTERRUPTED} | interrupted |
+"""
+
+
+def errors_page() -> str:
+    """Every failure that a person can meet."""
+    local = [(f"`{code}`", str(kind.exit), kind.meaning) for code, kind in errors.KINDS.items() if not kind.http]
+    remote = [
+        (f"`{code}`", str(kind.http), f"`{kind.type}`", kind.meaning)
+        for code, kind in errors.KINDS.items()
+        if kind.http
+    ]
+    return "\n".join(
+        [
+            _HEAD + "# Errors\n",
+            "A code never changes its meaning, so scripts may rely on it. Every error comes with a sentence on what\n"
+            "happened and one next step.\n",
+            "## Of commands\n",
+            'With `--json` the document is `{"error": {"code": ..., "message": ..., "hint": ...}}`.\n',
+            _table(("code", "exit code", "meaning"), local),
+            "## Of the API\n",
+            'The body is `{"error": {"message", "type", "param", "code", "hint", "request_id"}}`, as OpenAI\'s\n'
+            "clients expect it. In a stream that has begun, it comes as the last event, and no `[DONE]` follows.\n",
+            _table(("code", "HTTP status", "type", "meaning"), remote),
+        ]
+    )
+
+
+def route_table() -> tuple[Route, ...]:
+    """The gateway's routes. They are only read here, so the box that their handlers would work with stays empty."""
+    return routes(object.__new__(Box))
+
+
+def api_page() -> str:
+    """Every address, and every field of a chat completion request with its range."""
+    who = {Access.ANYBODY: "anybody who reaches the port", Access.KEY: "holders of an API key"}
+    rows = [(f"`{one.method} {one.path}`", who[one.access], _text(_handler(one))) for one in route_table()]
+    needed = frozenset({"model", "messages"})
+    return "\n".join(
+        [
+            _HEAD + "# The API\n",
+            "It speaks OpenAI's chat completions. A key goes into the header `Authorization: Bearer apl-...`.\n"
+            "Every answer carries an `x-request-id`, which stands in the usage rows too.\n",
+            _table(("address", "who may call it", "what it does"), rows),
+            "## Fields of a chat completion request\n",
+            "Other fields, and values outside these ranges, are refused by name. `null` counts as left out.\n",
+            "\n".join(_bullets(FIELDS, needed, "")) + "\n",
+        ]
+    )
+
+
+def _handler(route: Route) -> Any:
+    """The function behind a route."""
+    return getattr(route.handler, "func", route.handler)
+
+
+def _bullets(fields: Mapping[str, Rule], needed: frozenset[str], indent: str) -> Iterator[str]:
+    """Fields as a list, and under each the fields of the objects in it."""
+    for name, rule in fields.items():
+        yield f"{indent}* `{name}`{' (needed)' if name in needed else ''}: {rule.words}"
+        yield from _bullets(rule.fields, rule.needed, indent + "    ")
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _text(described: Any) -> str:
+    """A docstring's text in one line."""
+    return " ".join((described.__doc__ or "").split())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+    "api.md": api_page,
+}
+
+
+def outdated() -> list[str]:
+    """The pages whose text is not what the code says."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (REFERENCE / name).exists() or (REFERENCE / name).read_text() != page()
+    ]
+
+
+def main(check: bool) -> int:
+    """Rewrite the pages, or only check them; returns the exit code."""
+    stale = outdated()
+    if check:
+        for name in stale:
+            say(f"docs/reference/{name} is out of date: run `python -m docs.generate`")
+        return 1 if stale else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for name in stale:
+        (REFERENCE / name).write_text(PAGES[name]())
+        say(f"docs/reference/{name} is new")
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main(check="--check" in sys.argv[1:]))

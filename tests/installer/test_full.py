@@ -1,0 +1,89 @@
+"""The whole installation, from an empty home to the first answer: cut off twice, ended, and run once more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.installer.machine import Machine
+from tests.installer.test_install import free_port
+
+_SECOND_RUN_S = 15.0
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine of its own; whatever was started on it is ended."""
+    made = Machine(tmp_path)
+    made.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    yield made
+    command = made.prefix / "bin/appliance"
+    if command.exists():
+        subprocess.run([command, "down"], env=made.environment, check=True)
+
+
+def cut_off(machine: Machine, step: str, after_s: float, by: signal.Signals, *arguments: str) -> tuple[int, str]:
+    """Install, and send a signal some seconds after a step began; returns the exit status and what was said."""
+    with subprocess.Popen(
+        machine.command(*arguments),
+        env=machine.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        said = ""
+        for line in child.stdout:
+            said += line
+            if step in line:
+                time.sleep(after_s)
+                os.kill(child.pid, by)
+                break
+        if by is not signal.SIGKILL:
+            said += child.stdout.read()
+        return child.wait(), said
+
+
+def contents(machine: Machine) -> dict[str, tuple[int, int, int]]:
+    """Every file of the releases and settings, by what would change if it were written."""
+    return {
+        str(path): (path.lstat().st_ino, path.lstat().st_size, path.lstat().st_mtime_ns)
+        for folder in ("releases", "etc", "bin")
+        for path in (machine.prefix / folder).rglob("*")
+    }
+
+
+@pytest.mark.full
+@pytest.mark.timeout(2400)
+def test_an_installation_survives_being_cut_off_and_is_left_alone_afterwards(machine: Machine) -> None:
+    options = ("--yes", "--port", str(free_port()))
+    status, said = cut_off(machine, "Python packages", 1.0, signal.SIGKILL, *options)
+    assert status == -signal.SIGKILL, said
+    status, said = cut_off(machine, "Compiling the engine", 5.0, signal.SIGINT, *options)
+    assert status == 130, said
+    assert "Run the same command again" in said
+
+    done = machine.install(*options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tok/s" in done.stdout
+    assert len(list((machine.prefix / "log").glob("install-*.log"))) == 3
+    assert (machine.prefix / "var").stat().st_mode & 0o777 == 0o700
+
+    before, began = contents(machine), time.monotonic()
+    done = machine.install("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began < _SECOND_RUN_S
+    assert contents(machine) == before
+
+    command = machine.prefix / "bin/appliance"
+    shown = subprocess.run([command, "status", "--json"], env=machine.environment, capture_output=True, check=True)
+    assert json.loads(shown.stdout)["healthy"]

@@ -1,0 +1,72 @@
+"""Sizes, instants and durations, as they are read and shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.units import GIB, MIB, now_us, parse_bytes, show_bytes, show_duration, show_instant
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0 B", 0), ("512B", 512), ("1 KiB", 1024), ("8 MiB", 8 * MIB), ("1.5 GiB", 3 * GIB // 2), (" 8  MiB ", 8 * MIB)],
+)
+def test_a_size_with_its_unit_becomes_bytes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8", "8 MB", "8 mib", "-1 B", "1e3 B", "MiB", "8 MiB!", "1,5 GiB", "8 B\n8 B"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_bytes(text)
+
+
+@given(st.one_of(st.text(), st.from_regex(r"\d{1,500}(\.\d{1,500})? ?(B|GiB)", fullmatch=True)))
+def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
+    try:
+        assert parse_bytes(text) >= 0
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (94 * MIB, "94 MiB"),
+        (3 * GIB // 2, "1.5 GiB"),
+        (10 * GIB, "10 GiB"),
+    ],
+)
+def test_a_size_is_shown_with_two_digits_at_least(size: int, shown: str) -> None:
+    assert show_bytes(size) == shown
+
+
+@given(st.integers(min_value=0, max_value=2**50))
+def test_a_shown_size_is_right_within_a_twentieth(size: int) -> None:
+    read_again = parse_bytes(show_bytes(size).replace("bytes", "B"))
+    assert abs(read_again - size) <= size / 20
+
+
+def test_an_instant_is_shown_in_utc_with_milliseconds() -> None:
+    assert show_instant(1_700_000_000_123_456) == "2023-11-14T22:13:20.123Z"
+    assert show_instant(0) == "1970-01-01T00:00:00.000Z"
+    assert show_instant(None) is None
+
+
+def test_now_is_in_microseconds() -> None:
+    shown = show_instant(now_us())
+    assert shown is not None
+    assert 2020 < int(shown[:4]) < 2200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (12.9, "12 s"), (302, "5 min 2 s"), (3600, "1 h 0 min"), (3 * 86_400 + 4 * 3600 + 59, "3 d 4 h")],
+)
+def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, shown: str) -> None:
+    assert show_duration(seconds) == shown
