@@ -73,6 +73,7 @@ KINDS: Final[dict[str, Kind]] = {
     "already-serving": _cli("Another gateway works on the same state folder"),
     "process-failed": _cli("A process does not stay up"),
     "not-running": _cli("The appliance is not running"),
+    "deployment-unreadable": _cli("The file that says what is served cannot be read"),
     "no-engine": _cli("There is no engine to send requests to"),
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),

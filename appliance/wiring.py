@@ -19,7 +19,7 @@ from appliance.gateway.app import Application
 from appliance.gateway.chat import Box
 from appliance.gateway.limits import UnderWay
 from appliance.ledger.writer import LedgerWriter
-from appliance.store import schema
+from appliance.store import handover, schema
 from appliance.store.locks import Lock
 
 # Seconds that answers under way get to finish when the gateway is told to end.
@@ -78,11 +78,11 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
 
 
 def served_by(home: Home, settings: Settings) -> deployment.Deployment:
-    """The deployment on disk, with engines behind a URL taken from the settings. Raises no-engine."""
-    try:
-        stored = deployment.from_json(home.deployment.read_text())
-    except FileNotFoundError:
-        stored = deployment.Deployment(release="", engines=())
+    """The deployment on disk, and the engines behind a URL from the settings.
+
+    Raises no-engine or deployment-unreadable.
+    """
+    stored = handover.read(home.deployment)
     remote = [
         remote_engine(role, url=wanted.url, model=wanted.model, api_key_file=wanted.api_key_file)
         for role, wanted in settings.engines.items()

@@ -62,7 +62,7 @@ choose_layout() {
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
   UV=$CACHE/uv-$(sha256sum <"$SOURCE/requirements/installer.txt" | cut -c1-12)/bin/uv
   RELEASE=$CODE/releases/$(release_name)
-  PACKAGES_TRIED=no COMPLETE=no
+  PACKAGES_TRIED=no COMPLETE=no STARTED=no
   if release_complete; then COMPLETE=yes; fi
   WANTED_PORT=${PORT:-$(settings_port)}
   COMMAND=$CODE/bin/appliance
@@ -137,7 +137,7 @@ show_plan() {
   fi
   [[ $CODE/current -ef $RELEASE ]] || say "  - make it the current release, with the command ${LINK:-$CODE/bin/appliance}"
   compgen -G "$STATE/models/*.gguf" >/dev/null || say "  - fetch the model into $STATE"
-  [[ $START == no ]] || say "  - start it on port $WANTED_PORT, and ask it a first question"
+  [[ $START == no ]] || say "  - start it on port $WANTED_PORT and ask it a first question, unless it runs already"
 }
 
 get_consent() {
@@ -171,7 +171,7 @@ say_goodbye() {
 main() {
   SOURCE=$(cd -- "$(dirname -- "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
   HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
-  TEMP=$(mktemp -d)
+  TEMP=$(mktemp -d -t appliance-install.XXXXXX)
   STEP_NUMBER=0 STEP_COUNT=9
   # shellcheck source=installer/console.sh
   . "$SOURCE/installer/console.sh"

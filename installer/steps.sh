@@ -74,9 +74,9 @@ install_packages() {
   # What an interrupted run left may be half a package; the downloads are in uv's cache.
   rm -rf -- "$RELEASE"
   mkdir -p -- "$RELEASE"
-  run "$UV" venv --quiet --no-config --python "$PYTHON" "$RELEASE/venv"
+  fetch "$UV" venv --quiet --no-config --python "$PYTHON" "$RELEASE/venv"
   into_release --require-hashes -r "$SOURCE/requirements/runtime.txt"
-  run "$UV" build --quiet --wheel --offline --no-config --python "$RELEASE/venv/bin/python" --out-dir "$TEMP/own" "$SOURCE"
+  fetch "$UV" build --quiet --wheel --offline --no-config --python "$RELEASE/venv/bin/python" --out-dir "$TEMP/own" "$SOURCE"
   into_release --offline --no-deps "$TEMP"/own/*.whl
 }
 
@@ -184,13 +184,16 @@ start() {
   fi
   # What runs may be of another release, or listen on the port of before.
   running=$(running_release)
-  if [[ -n $running && ($running != "$RELEASE" || $(served_port) != "$WANTED_PORT") ]]; then stop_if_running; fi
+  if [[ $running != "$RELEASE" || $(served_port) != "$WANTED_PORT" ]]; then
+    stop_if_running
+    STARTED=yes
+  fi
   run "$CODE/bin/appliance" up
 }
 
 first_answer() {
-  if [[ $START == no ]]; then
-    say "      left out, as asked"
+  if [[ $STARTED == no ]]; then
+    say "      left out: this run started nothing"
     return
   fi
   run "$CODE/bin/appliance" chat "In one sentence: what can you do for a small company?" --max-tokens 48

@@ -28,9 +28,11 @@ def fake_engine() -> Iterator[FakeEngine]:
         yield engine
 
 
-@pytest.fixture
-def served(box: Box, fake_engine: FakeEngine) -> Box:
-    """A box whose gateway runs, with the fake engine behind a URL."""
-    box.configure(f'engine_wait_s = 2\n[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[Box]:
+    """A box whose gateway runs, with the fake engine behind a URL; the tests of a file share it."""
+    box = Box(tmp_path_factory.mktemp("served"))
+    box.configure(f'engine_wait_s = 1\n[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
     box.serve()
-    return box
+    yield box
+    box.stop()

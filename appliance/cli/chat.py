@@ -41,35 +41,38 @@ def chat(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    result = _listen(_stream(gateway, local_key(home), body), shown=not as_json)
+    if as_json:
+        document(result)
+        return
+    write("\n")
+    tokens, speed = result["completion_tokens"], result["tokens_per_second"]
+    say(f"{tokens} tokens at {speed} tok/s, after {result['prompt_tokens']} tokens of prompt")
+
+
+def _listen(chunks: Iterator[dict[str, Any]], shown: bool) -> dict[str, Any]:
+    """Take an answer as it comes, word by word on the screen if `shown`; returns it with its figures."""
     began = time.monotonic()
     first: float | None = None
     pieces: list[str] = []
     usage: dict[str, Any] = {}
-    for chunk in _stream(gateway, local_key(home), body):
+    for chunk in chunks:
         usage = chunk.get("usage") or usage
         for choice in chunk.get("choices", ()):
             piece = (choice.get("delta") or {}).get("content")
             if piece:
                 first = first or time.monotonic()
                 pieces.append(piece)
-                if not as_json:
+                if shown:
                     write(piece)
     seconds = time.monotonic() - (first or began)
-    result = {
+    return {
         "answer": "".join(pieces),
         "prompt_tokens": usage.get("prompt_tokens", 0),
         "completion_tokens": usage.get("completion_tokens", 0),
         "first_token_seconds": round((first or began) - began, 3),
         "tokens_per_second": round(usage.get("completion_tokens", 0) / seconds, 1) if seconds > 0 else 0.0,
     }
-    if as_json:
-        document(result)
-        return
-    write("\n")
-    say(
-        f"{result['completion_tokens']} tokens at {result['tokens_per_second']} tok/s, "
-        f"after {result['prompt_tokens']} tokens of prompt"
-    )
 
 
 def _stream(gateway: GatewaySettings, key: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:

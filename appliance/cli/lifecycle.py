@@ -11,7 +11,6 @@ import typer
 from appliance.cli.common import Json, home_of, settings_of
 from appliance.cli.follow import Follower
 from appliance.cli.output import document, leave, say, write
-from appliance.units import MIB
 
 if TYPE_CHECKING:
     from appliance.config.paths import Home
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from appliance.supervise.spec import Report
 
 _FOLLOW_S = 0.2
-_MOST_OF_A_LOG = 64 * MIB
 
 
 def up(
@@ -97,27 +95,24 @@ def logs(
     name: Annotated[str | None, typer.Argument(help="chat, serve or supervisor; all of them when left out.")] = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="How many of the last lines.")] = 20,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines until Ctrl-C.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the last lines of the logs.
 
     Example: appliance logs chat -n 50 -f
     """
     from appliance.errors import ApplianceError
-    from appliance.supervise.process import last_lines
 
     folder = home_of(context).logs
     files = sorted(folder.glob("*.log")) if name is None else [folder / f"{name}.log"]
     if not files or not all(file.exists() for file in files):
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
         raise ApplianceError("wrong-use", f"There is no log '{name or folder}'.", f"Logs: {known}.")
-    for file in files:
-        for line in last_lines(file, lines, most=_MOST_OF_A_LOG):
-            write(f"{file.stem}: {line}\n")
-    if follow:
-        follower = Follower(files)
-        while True:
-            follower.more()
-            time.sleep(_FOLLOW_S)
+    follower = Follower(files)
+    follower.last(lines)
+    while follow:
+        time.sleep(_FOLLOW_S)
+        follower.more()
 
 
 def serve(

@@ -1,1 +1,1 @@
-"""Settings, folders and the environment: the only reader of both."""
+"""Settings and folders: read from the file, the options and the environment, and nowhere else."""

@@ -1,4 +1,4 @@
-"""Where things live. The only module that reads the environment.
+"""Where things live. The only module that reads settings from the environment.
 
 A `Home` is one installed appliance, or one that a script names with `--config` and
 `--state`. Nothing outside these folders is ever written.
@@ -100,8 +100,3 @@ def cache_folder() -> Path:
     """Where built engines and downloads are kept between installations, for this user."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "appliance"
-
-
-def child_environment(**extra: str) -> dict[str, str]:
-    """This process's environment for a child, with additions."""
-    return {**os.environ, **extra}

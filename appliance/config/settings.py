@@ -24,7 +24,7 @@ Role = Literal["chat"]
 class Section(BaseModel):
     """One table of the settings file: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class GatewaySettings(Section):

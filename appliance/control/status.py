@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance import deployment
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.config.version import VERSION
+from appliance.store import handover
 from appliance.supervise.process import answers
 from appliance.supervise.spec import Probe, ProcessState, Report
 from appliance.supervise.where import read_report, supervisor_pid
@@ -56,9 +56,6 @@ def _problems(report: Report | None, pid: int | None, answering: bool) -> list[s
 
 def _engines(home: Home, settings: Settings) -> list[dict[str, Any]]:
     """What is served, from the deployment and the settings."""
-    stored: tuple[deployment.Engine, ...] = ()
-    if home.deployment.exists():
-        stored = deployment.from_json(home.deployment.read_text()).engines
     ours = [
         {
             "role": one.role,
@@ -68,7 +65,7 @@ def _engines(home: Home, settings: Settings) -> list[dict[str, Any]]:
             "slots": one.slots,
             "url": None,
         }
-        for one in stored
+        for one in handover.read(home.deployment).engines
     ]
     theirs = [
         {"role": role, "model": one.model, "trial": False, "context": None, "slots": None, "url": one.url}

@@ -18,7 +18,7 @@ from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.control.plan import Plan, make_plan
 from appliance.errors import ApplianceError
-from appliance.store import schema
+from appliance.store import handover, schema
 from appliance.store.files import write_atomic
 from appliance.store.locks import Lock
 from appliance.supervise.spec import Report, specs_to_json
@@ -28,7 +28,7 @@ _POLL_S = 0.05
 # A supervisor that was told to end gives each process 15 s.
 _DOWN_S = 60.0
 # The time that a predecessor's port may take to become free.
-_PORT_S = 5.0
+_PORT_S = 1.0
 
 Told = Callable[[Report], None]
 
@@ -119,7 +119,7 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     """Port, schema, deployment, list; then the supervisor, on its own, so that it outlives this command."""
     _check_port(settings.gateway.host, settings.gateway.port)
     schema.ensure(home.database)
-    write_atomic(home.deployment, plan.deployment.to_json().encode(), 0o600)
+    handover.write(home.deployment, plan.deployment)
     for file, text in _inputs(home, settings, plan).items():
         write_atomic(file, text.encode(), 0o600)
     command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]

@@ -101,13 +101,16 @@ class StreamedAnswer(Answer):
         self._started = True
         async for data in response.content.iter_any():
             self._note_first()
-            ready = self._relay.feed(data)
-            if ready:
-                await send({"type": "http.response.body", "body": ready, "more_body": True})
-            if self._relay.error is not None:
-                raise failure_of(self._relay.error, self._engine)
+            await self._pass(self._relay.feed(data), send)
+        await self._pass(self._relay.end(), send)
         if not self._relay.done:
             raise stopped(self._engine)
+
+    async def _pass(self, ready: bytes, send: Send) -> None:
+        if ready:
+            await send({"type": "http.response.body", "body": ready, "more_body": True})
+        if self._relay.error is not None:
+            raise failure_of(self._relay.error, self._engine)
 
     async def finish(self, send: Send) -> None:
         await send({"type": "http.response.body", "body": self._relay.tail()})
@@ -127,21 +130,23 @@ class AssembledAnswer(Answer):
     def __init__(self, wanted: ChatRequest, engine: Engine, request_id: str) -> None:
         super().__init__(wanted, engine, request_id)
         self._assembly = Assembly()
+        self._done = False
 
     async def _take(self, response: aiohttp.ClientResponse, send: Send) -> None:
         splitter = Splitter()
-        done = False
         async for data in response.content.iter_any():
             self._note_first()
             for event in splitter.feed(data):
-                if is_error(event):
-                    raise failure_of(event, self._engine)
-                done = done or event == DONE
                 self._add(event)
-        if not done:
+        for event in splitter.end():
+            self._add(event)
+        if not self._done:
             raise stopped(self._engine)
 
     def _add(self, event: bytes) -> None:
+        if is_error(event):
+            raise failure_of(event, self._engine)
+        self._done = self._done or event == DONE
         chunk = parsed(event)
         if chunk is None:
             return

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 import orjson
 
+from appliance.errors import ApplianceError
+from appliance.units import MIB
+
 _DATA: Final = b"data: "
 _TIMINGS: Final = b',"timings":{'
 # No answer has more tokens; a count beyond it is not one, and would not fit the ledger.
@@ -18,10 +21,15 @@ DONE: Final = b"data: [DONE]"
 _ERRORS: Final = (b'data: {"error"', b"error: ", b'data: {"object":"error"')
 
 
+# An event that is longer is none: an engine that never ends one must not fill our memory.
+_LONGEST_EVENT: Final = 8 * MIB
+
+
 class Splitter:
     """Cuts a byte stream into events; whatever is incomplete waits for more.
 
     Some servers end their lines with CR LF. In JSON a CR is escaped, so leaving them out is safe.
+    Some leave out the space after `data:`, which the standard allows; what comes out has it.
     """
 
     def __init__(self) -> None:
@@ -35,7 +43,17 @@ class Splitter:
             data = self._rest + data
         events = data.split(b"\n\n")
         self._rest = events.pop()
-        return [event for event in events if event]
+        if len(self._rest) > _LONGEST_EVENT:
+            raise ApplianceError(
+                "engine-failed",
+                "The engine sent an event without an end.",
+                "Your admin finds more with `appliance logs`.",
+            )
+        return [_spaced(event) for event in events if event]
+
+    def end(self) -> list[bytes]:
+        """The last event of a stream that ended without its empty line, if there is one."""
+        return self.feed(b"\n\n")
 
 
 class Tally:
@@ -87,6 +105,12 @@ class Tally:
         if all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in (prompt, cached, completion)):
             self.prompt, self.cached, self.completion = prompt, cached, completion
             self.exact = True
+
+
+def _spaced(event: bytes) -> bytes:
+    if event.startswith(b"data:") and not event.startswith(_DATA):
+        return _DATA + event[len(b"data:") :]
+    return event
 
 
 def without_timings(event: bytes) -> bytes:

@@ -23,8 +23,15 @@ class Relay:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the engine; returns what may go out at once."""
+        return self._pass(self._splitter.feed(data))
+
+    def end(self) -> bytes:
+        """The engine has ended; returns what may still go out."""
+        return self._pass(self._splitter.end())
+
+    def _pass(self, events: list[bytes]) -> bytes:
         out = []
-        for event in self._splitter.feed(data):
+        for event in events:
             if self._held or is_finish(event):
                 self._hold(event)
             elif is_error(event):

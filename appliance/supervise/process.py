@@ -158,7 +158,6 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **self.spec.environment},
                     start_new_session=True,
                     preexec_fn=_prepare_child(os.getpid(), self.spec.nice),
                 )
@@ -229,15 +228,15 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def last_lines(log: Path, count: int = _LAST_LINES, most: int = _LAST_BYTES) -> tuple[str, ...]:
-    """The last lines of a log, as far as its last `most` bytes hold them whole; none when it cannot be read."""
+def last_lines(log: Path) -> tuple[str, ...]:
+    """The last words of a log; none when it cannot be read."""
     try:
         with log.open("rb") as file:
-            cut = max(0, file.seek(0, os.SEEK_END) - most)
+            cut = max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES)
             file.seek(cut)
             lines = file.read().splitlines()
     except OSError:
         return ()
     if cut and len(lines) > 1:
         del lines[0]
-    return tuple(line.decode("utf-8", "replace") for line in lines[-count:])
+    return tuple(line.decode("utf-8", "replace") for line in lines[-_LAST_LINES:])

@@ -133,7 +133,6 @@ def test_two_ups_at_once_share_one_start(fresh: Box) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_foreground_runs_until_it_is_interrupted_and_ends_all(fresh: Box, number: int) -> None:
     command = fresh.argv("up", "--foreground")
-    # As when a terminal's own process group gets Ctrl-C: only the command, not what it started.
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as run:
         assert run.stderr is not None
         said = [next(line for line in run.stderr if line.startswith("Ready."))]
@@ -145,19 +144,20 @@ def test_foreground_runs_until_it_is_interrupted_and_ends_all(fresh: Box, number
 
 
 def test_foreground_ends_when_somebody_says_down(fresh: Box) -> None:
-    with subprocess.Popen(fresh.argv("up", "--foreground"), stderr=subprocess.PIPE, text=True, env=environment()) as run:
+    with subprocess.Popen(
+        fresh.argv("up", "--foreground"), stderr=subprocess.PIPE, text=True, env=environment()
+    ) as run:
         assert run.stderr is not None
         next(line for line in run.stderr if line.startswith("Ready."))
         fresh.run("down")
         assert run.wait(10) == 0
 
 
-@pytest.mark.parametrize("words", [("up",), ("up", "--foreground")])
-def test_a_taken_port_stops_up_before_anything_runs(fresh: Box, words: tuple[str, ...]) -> None:
+def test_a_taken_port_stops_up_before_anything_runs(fresh: Box) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", fresh.port))
         taken.listen()
-        assert "port-taken" in fresh.run(*words, code=1).stderr
+        assert "port-taken" in fresh.run("up", code=1).stderr
     assert not processes_of(fresh)
 
 

@@ -1,4 +1,4 @@
-"""A machine to install on, as the installer sees it: a checkout, an empty home, a package folder, and what a test fakes."""
+"""A machine as the installer sees it: a checkout, an empty home, a package folder, and what a test fakes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ REPOSITORY = Path(__file__).parents[2]
 SHIPPED = ("appliance", "installer", "requirements", "pyproject.toml", "README.md")
 # What the installer calls; a PATH of these alone lacks whatever a test leaves out.
 TOOLS = (
-    "apt-get awk bash cat chmod cmp cp cut date df dirname env find flock g++ gcc getent grep head id install ln ls "
-    "mkdir mktemp mv python3 readlink realpath rm sed setsid sha256sum sort stat strip sync tail tee touch tr uname wc xargs"
-).split()
+    *("apt-get", "awk", "bash", "cat", "chmod", "cmp", "cp", "cut", "date", "df", "dirname", "env", "find", "flock"),
+    *("g++", "gcc", "getent", "grep", "head", "id", "install", "ln", "ls", "mkdir", "mktemp", "mv", "python3"),
+    *("readlink", "realpath", "rm", "sed", "setsid", "sha256sum", "sort", "stat", "strip", "sync", "tail", "tee"),
+    *("touch", "tr", "uname", "wc", "xargs"),
+)
 
 
 @dataclass
@@ -127,4 +129,6 @@ class Machine:
 
 def failures(text: str) -> dict[str, tuple[str, str]]:
     """The failures in what the installer said: by code, the sentence and the next step."""
-    return {code: (said, then) for code, said, then in re.findall(r"^Error \(([a-z-]+)\): (.+)\n  Next: (.+)$", text, re.M)}
+    return {
+        code: (said, then) for code, said, then in re.findall(r"^Error \(([a-z-]+)\): (.+)\n  Next: (.+)$", text, re.M)
+    }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.installer.machine import Machine
-from tests.installer.test_install import free_port
+from tests.support.box import free_port
 
 _SECOND_RUN_S = 15.0
 
@@ -32,7 +32,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def cut_off(machine: Machine, step: str, after_s: float, by: signal.Signals, *arguments: str) -> tuple[int, str]:
     """Install, and send a signal some seconds after a step began; returns the exit status and what was said."""
     with subprocess.Popen(
-        machine.command(*arguments),
+        # A runner in the background of a script ignores Ctrl-C, and so would its children.
+        ["env", "--default-signal=INT", *machine.command(*arguments)],
         env=machine.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ import pytest
 
 from appliance.errors import KINDS
 from tests.installer.machine import REPOSITORY, Machine, failures
+from tests.support.box import free_port
 
 
 @pytest.fixture
@@ -34,19 +35,11 @@ def refused(machine: Machine, code: str, *arguments: str, through: tuple[str, ..
     return failures(done.stderr)[code]
 
 
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     ("release", "found"),
     [
         ('ID=fedora\nVERSION_ID=44\nPRETTY_NAME="Fedora 44"\n', "Fedora 44"),
-        ('ID=debian\nVERSION_ID="11"\nPRETTY_NAME="Debian 11"\n', "Debian 11"),
         ('ID=ubuntu\nVERSION_ID="20.04"\nPRETTY_NAME="Ubuntu 20.04"\n', "Ubuntu 20.04"),
-        ("", "unknown"),
     ],
 )
 def test_another_system_is_refused(machine: Machine, release: str, found: str) -> None:
@@ -56,9 +49,11 @@ def test_another_system_is_refused(machine: Machine, release: str, found: str) -
     assert "needed Debian 12" in sentence
 
 
-@pytest.mark.parametrize("release", ["ID=debian\nVERSION_ID=13\n", "ID=debian\n", 'ID=ubuntu\nVERSION_ID="22.04"\n'])
-def test_newer_systems_are_taken(machine: Machine, release: str) -> None:
+@pytest.mark.parametrize("release", ["ID=debian\n", 'ID=ubuntu\nVERSION_ID="22.04"\n'])
+def test_the_smallest_machine_is_taken(machine: Machine, release: str) -> None:
     machine.fake_file("/etc/os-release", release)
+    # What a machine that was sold with 4 GiB reports.
+    machine.fake_file("/proc/meminfo", "MemTotal:        3995000 kB\n")
     done = machine.install("--dry-run", "--port", str(free_port()))
     assert done.returncode == 0, done.stderr
 
@@ -89,12 +84,6 @@ def test_a_containers_memory_limit_counts(machine: Machine, group: str, file: st
     machine.fake_file(file, f"{1 << 30}\n")
     sentence, _ = refused(machine, "memory-too-small")
     assert "found 1.0 GiB of memory, needed 4.0 GiB" in sentence
-
-
-def test_a_machine_of_four_gib_is_large_enough(machine: Machine) -> None:
-    machine.fake_file("/proc/meminfo", "MemTotal:        3995000 kB\n")
-    done = machine.install("--dry-run", "--port", str(free_port()))
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_taken_port_is_refused(machine: Machine) -> None:

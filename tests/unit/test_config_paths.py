@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.paths import Home, cache_folder, child_environment, find_home
+from appliance.config.paths import Home, cache_folder, find_home
 from appliance.errors import ApplianceError
 
 
@@ -119,9 +119,3 @@ def test_the_cache_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytes
     assert cache_folder() == tmp_path / "appliance"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache/appliance"
-
-
-def test_a_childs_environment_is_ours_with_additions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEPT", "1")
-    found = child_environment(ADDED="2")
-    assert (found["KEPT"], found["ADDED"]) == ("1", "2")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 
-from appliance.engine.build import CMAKE_OPTIONS, PROGRAMS, Recipe, recipe
+from appliance.engine.build import CMAKE_OPTIONS, PROGRAMS, Recipe, build, recipe
+from appliance.errors import ApplianceError
 from appliance.hardware.facts import ENGINE_FLAGS, Hardware
 
 RECIPE = Recipe("0.3.36", "llama-cpp-python==0.3.36 --hash=sha256:00", "cpu", frozenset({"avx", "avx2"}))
@@ -57,3 +60,16 @@ def test_the_source_is_pinned_by_version_and_hash() -> None:
 def test_the_build_has_the_server_and_can_fetch_nothing() -> None:
     assert "llama-server" in PROGRAMS
     assert "-DLLAMA_CURL=OFF" in CMAKE_OPTIONS
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("gcc", "g++", "strip"))), reason="needs a compiler to get that far")
+def test_whatever_goes_wrong_in_a_build_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_TIMEOUT", "soon")
+    with pytest.raises(ApplianceError) as caught:
+        build(machine(), tmp_path, lambda what, done, total: None)
+    assert caught.value.code == "engine-build-failed"
+    assert "soon" in caught.value.sentence
+    log = next((tmp_path / "engine").glob("*.log"))
+    assert str(log) in caught.value.hint

@@ -22,7 +22,8 @@ from appliance.ledger.entry import (
     Opening,
     Outcome,
     Settlement,
-    row,
+    open_row,
+    settle_row,
 )
 
 OPENING = Opening(7, "req-1", "anna", "key-1", "chat", "smol", True, 1_000)
@@ -45,7 +46,7 @@ def found(database: sqlite3.Connection) -> dict[str, Any]:
 
 
 def test_an_opening_puts_every_value_into_its_own_column(database: sqlite3.Connection) -> None:
-    database.execute(OPEN_SQL, row(OPENING))
+    database.execute(OPEN_SQL, open_row(OPENING))
     stored = found(database)
     assert {field.name: stored[field.name] for field in fields(Opening)} == {
         field.name: getattr(OPENING, field.name) for field in fields(Opening)
@@ -54,8 +55,8 @@ def test_an_opening_puts_every_value_into_its_own_column(database: sqlite3.Conne
 
 
 def test_a_settlement_puts_every_value_into_its_own_column(database: sqlite3.Connection) -> None:
-    database.execute(OPEN_SQL, row(OPENING))
-    database.execute(SETTLE_SQL, row(SETTLEMENT))
+    database.execute(OPEN_SQL, open_row(OPENING))
+    database.execute(SETTLE_SQL, settle_row(SETTLEMENT))
     stored = found(database)
     for field in fields(Settlement):
         assert stored[field.name] == getattr(SETTLEMENT, field.name), field.name
@@ -63,15 +64,15 @@ def test_a_settlement_puts_every_value_into_its_own_column(database: sqlite3.Con
 
 
 def test_a_row_is_settled_once(database: sqlite3.Connection) -> None:
-    database.execute(OPEN_SQL, row(OPENING))
-    database.execute(SETTLE_SQL, row(SETTLEMENT))
-    assert database.execute(SETTLE_SQL, row(replace(SETTLEMENT, completion_tokens=99))).rowcount == 0
+    database.execute(OPEN_SQL, open_row(OPENING))
+    database.execute(SETTLE_SQL, settle_row(SETTLEMENT))
+    assert database.execute(SETTLE_SQL, settle_row(replace(SETTLEMENT, completion_tokens=99))).rowcount == 0
     assert database.execute(SWEEP_SQL, (3_000,)).rowcount == 0
     assert found(database)["completion_tokens"] == 5
 
 
 def test_what_was_left_open_is_swept_as_interrupted_and_not_exact(database: sqlite3.Connection) -> None:
-    database.execute(OPEN_SQL, row(OPENING))
+    database.execute(OPEN_SQL, open_row(OPENING))
     assert database.execute(SWEEP_SQL, (3_000,)).rowcount == 1
     stored = found(database)
     assert (stored["outcome"], stored["exact"], stored["settled_at"]) == (Outcome.INTERRUPTED, 0, 3_000)
@@ -79,5 +80,5 @@ def test_what_was_left_open_is_swept_as_interrupted_and_not_exact(database: sqli
 
 def test_ids_go_on_after_the_last_one(database: sqlite3.Connection) -> None:
     assert database.execute(LAST_ID_SQL).fetchone()[0] == 0
-    database.execute(OPEN_SQL, row(OPENING))
+    database.execute(OPEN_SQL, open_row(OPENING))
     assert database.execute(LAST_ID_SQL).fetchone()[0] == 7

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.errors import ApplianceError
 from appliance.gateway.relay import Relay
 from tests.unit.streams import DONE, chunk, event, llama_stream, timings, usage
 
@@ -186,3 +187,21 @@ def test_no_bytes_of_an_engine_make_the_relay_stumble(pieces: list[bytes]) -> No
     relay.tail()
     relay.tally.close()
     assert min(relay.tally.prompt, relay.tally.cached, relay.tally.completion) >= 0
+
+
+@pytest.mark.parametrize(
+    "stream", [b'data:{"choices":[{"delta":{"content":"a"}}]}\n\ndata:[DONE]\n\n', b"data: [DONE]"]
+)
+def test_a_missing_space_or_last_empty_line_does_not_lose_the_end(stream: bytes) -> None:
+    relay = Relay(wants_usage=False)
+    relay.feed(stream)
+    relay.end()
+    assert relay.done
+
+
+def test_an_event_without_an_end_is_a_failure_and_not_our_memory() -> None:
+    relay = Relay(wants_usage=False)
+    with pytest.raises(ApplianceError) as failed:
+        for _ in range(20):
+            relay.feed(b"x" * 1024 * 1024)
+    assert failed.value.code == "engine-failed"

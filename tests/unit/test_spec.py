@@ -32,7 +32,6 @@ SPEC = st.builds(
     nice=st.integers(-20, 19),
     stale=TEXTS,
     start_s=st.floats(0, 1e6),
-    environment=st.dictionaries(TEXT, TEXT, max_size=2),
 )
 STATE = st.builds(
     ProcessState,

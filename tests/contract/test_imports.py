@@ -1,0 +1,35 @@
+"""What is light stays light: which libraries a process must not carry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.box import environment
+
+HELP = (
+    "import sys; sys.argv = ['appliance', '--help']; import runpy; runpy.run_module('appliance', run_name='__main__')"
+)
+ORM = ("sqlmodel", "sqlalchemy", "alembic")
+
+CASES = {
+    "help": (HELP, (*ORM, "aiohttp", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
+    "request path": ("import appliance.wiring", (*ORM, "typer", "rich", "pip", "psutil")),
+    "supervisor": ("import appliance.supervise.__main__", (*ORM, "aiohttp", "uvicorn", "pydantic", "typer", "orjson")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_process_carries_nothing_that_it_does_not_use(case: str) -> None:
+    code, heavy = CASES[case]
+    program = f"import atexit, sys; atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment()
+    )
+    loaded = set(done.stderr.split())
+    assert "appliance" in loaded
+    assert loaded & set(heavy) == set()
+    if case == "help":
+        assert "Get started" in done.stdout

@@ -1,0 +1,50 @@
+"""Every address says who may call it, and means it."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.gateway.app import routes
+from appliance.gateway.chat import Box as Parts
+from appliance.http.routes import Access, Route
+from tests.support.box import Box, ask
+
+# `routes` only hands the box on to its handlers, so an empty one is enough to read the table.
+TABLE: tuple[Route, ...] = routes(object.__new__(Parts))
+
+# The least number of routes there has ever been since: raise it with each route, so that none is lost unseen.
+ROUTES = 4
+
+
+def test_no_route_is_lost_and_a_new_one_is_counted() -> None:
+    assert len(TABLE) == ROUTES
+    assert len({(route.method, route.path) for route in TABLE}) == ROUTES
+
+
+def test_every_route_says_who_may_call_it() -> None:
+    assert {type(route.access) for route in TABLE} == {Access}
+    assert {route.path for route in TABLE if route.access is Access.ANYBODY} == {"/health", "/ready"}
+
+
+def test_a_route_for_key_holders_answers_nobody_else(served: Box) -> None:
+    for route in TABLE:
+        body = ask() if route.method == "POST" else None
+        status, headers, said = served.request(route.method, route.path, body, None)
+        if route.access is Access.ANYBODY:
+            assert status == 200, route.path
+            continue
+        assert (status, said["error"]["code"]) == (401, "key-missing"), route.path
+        assert headers["www-authenticate"] == "Bearer"
+        status, _, said = served.request(route.method, route.path, body, "apl-made-up")
+        assert (status, said["error"]["code"]) == (401, "key-refused"), route.path
+    key = served.key()
+    for route in TABLE:
+        body = ask("tokens=1") if route.method == "POST" else None
+        assert served.request(route.method, route.path, body, key)[0] == 200, route.path
+    assert len(served.rows()) == sum(route.method == "POST" for route in TABLE)
+
+
+@pytest.mark.parametrize("route", TABLE, ids=lambda route: str(route.path))
+def test_a_route_has_words_for_the_manual(route: Route) -> None:
+    handler = getattr(route.handler, "func", route.handler)
+    assert handler.__doc__

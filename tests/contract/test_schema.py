@@ -1,0 +1,111 @@
+"""Tables, migrations and the SQL written by hand agree."""
+
+from __future__ import annotations
+
+import sqlite3
+import tomllib
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Table, create_engine
+from sqlalchemy.pool import NullPool
+from sqlmodel import SQLModel
+
+from appliance.accounts import tables as accounts_tables
+from appliance.accounts.resolve import FIND_SQL
+from appliance.config.version import VERSION
+from appliance.ledger import tables as ledger_tables
+from appliance.ledger.entry import OPEN_SQL, SETTLE_SQL, Opening, Settlement
+from appliance.migrations.__main__ import configuration
+from appliance.store.schema import HEAD
+from tests.support.box import ROOT
+
+CALL: Table = SQLModel.metadata.tables[ledger_tables.Call.__tablename__]
+API_KEY: Table = SQLModel.metadata.tables[accounts_tables.ApiKey.__tablename__]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database file at the newest schema."""
+    file = tmp_path / "100% new.db"
+    command.upgrade(configuration(file), "head")
+    return file
+
+
+def schema(file: Path) -> list[tuple[str, ...]]:
+    """Every table and index, as the database keeps it."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+def steps(file: Path) -> list[str]:
+    """The revisions from the oldest to the newest."""
+    scripts = ScriptDirectory.from_config(configuration(file))
+    return [script.revision for script in reversed(list(scripts.walk_revisions()))]
+
+
+def test_migrations_are_one_ordered_list_that_ends_at_head(tmp_path: Path) -> None:
+    found = steps(tmp_path / "a.db")
+    assert found == [f"{number:04}" for number in range(1, len(found) + 1)]
+    assert found[-1] == HEAD
+
+
+def test_migrating_gives_the_tables_that_the_code_works_with(database: Path) -> None:
+    engine = create_engine(f"sqlite:///{database}", poolclass=NullPool)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_every_step_can_be_taken_back_and_again(database: Path) -> None:
+    newest, config = schema(database), configuration(database)
+    for _ in steps(database):
+        before = schema(database)
+        command.downgrade(config, "-1")
+        assert schema(database) != before
+    assert {name for _, name, _ in schema(database)} <= {"alembic_version", "sqlite_autoindex_alembic_version_1"}
+    command.upgrade(config, "head")
+    assert schema(database) == newest
+
+
+def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        for sql, values in ((FIND_SQL, 1), (OPEN_SQL, len(fields(Opening))), (SETTLE_SQL, len(fields(Settlement)))):
+            connection.execute(f"EXPLAIN {sql}", [None] * values)
+
+
+def test_opening_and_settling_fill_every_column_of_a_call() -> None:
+    opened = {field.name for field in fields(Opening)}
+    settled = {field.name for field in fields(Settlement)}
+    assert opened | settled == set(CALL.columns.keys())
+    assert opened & settled == {"id"}
+
+
+def test_an_opening_gives_every_column_that_cannot_be_empty() -> None:
+    named = OPEN_SQL.partition("(")[2].partition(")")[0].replace(" ", "").split(",")
+    assert len(named) == len(set(named))
+    assert {column.name for column in CALL.columns if not column.nullable} <= set(named) <= set(CALL.columns.keys())
+
+
+def test_a_settlement_changes_its_own_columns_and_no_others() -> None:
+    changed = [
+        part.split(" = ")[0].strip() for part in SETTLE_SQL.partition(" SET ")[2].partition(" WHERE ")[0].split(",")
+    ]
+    assert [*changed, "id"] == [field.name for field in fields(Settlement)]
+
+
+def test_a_key_is_found_by_columns_that_its_table_has() -> None:
+    named = FIND_SQL.removeprefix("SELECT ").partition(" FROM ")[0].split(", ")
+    assert {*named, "digest"} <= set(API_KEY.columns.keys())
+    assert f" FROM {API_KEY.name} " in FIND_SQL
+    assert API_KEY.columns["digest"].unique
+
+
+def test_the_version_is_the_projects() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
