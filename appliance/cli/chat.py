@@ -111,16 +111,19 @@ def _stream(gateway: GatewaySettings, key: str, body: dict[str, Any]) -> Iterato
 
 def _refused(said: bytes, address: str) -> Exception:
     """The gateway's refusal as our error; whoever answers otherwise is not the gateway."""
-    from appliance.errors import ApplianceError
+    from appliance.errors import KINDS, ApplianceError
 
     try:
-        return _error(json.loads(said)["error"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ApplianceError(
-            "not-running",
-            f"What answers at {address} is not the gateway.",
-            "Set a free gateway.port in the settings, then start it with `appliance up`.",
-        )
+        found = json.loads(said)["error"]
+        if found["code"] in KINDS:
+            return _error(found)
+    except (ValueError, KeyError, TypeError):
+        pass
+    return ApplianceError(
+        "not-running",
+        f"What answers at {address} is not the gateway.",
+        "Set a free gateway.port in the settings, then start it with `appliance up`.",
+    )
 
 
 def _error(found: dict[str, Any]) -> Exception:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.common import Json, home_of, settings_of
-from appliance.cli.follow import Follower
+from appliance.cli.follow import Follower, show
 from appliance.cli.output import document, leave, say, write
 
 if TYPE_CHECKING:
@@ -108,11 +108,16 @@ def logs(
     if not files or not all(file.exists() for file in files):
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
         raise ApplianceError("wrong-use", f"There is no log '{name or folder}'.", f"Logs: {known}.")
+    if follow and as_json:
+        raise ApplianceError("wrong-use", "--json does not go with --follow.", "Leave one of them out.")
     follower = Follower(files)
-    follower.last(lines)
+    if as_json:
+        document([line._asdict() for line in follower.last(lines)])
+        return
+    show(follower.last(lines))
     while follow:
         time.sleep(_FOLLOW_S)
-        follower.more()
+        show(follower.more())
 
 
 def serve(
@@ -168,12 +173,12 @@ def _attached(home: Home, settings: Settings) -> None:
                 if report.all_ready and not ready:
                     ready = True
                     say(f"Ready. The API is at {api_url(settings)}. Ctrl-C ends it.")
-            logs.more()
+            show(logs.more())
             time.sleep(_FOLLOW_S)
     except KeyboardInterrupt:
         child.terminate()
     code = child.wait()
-    logs.more()
+    show(logs.more())
     if code:
         raise failure(home)
 

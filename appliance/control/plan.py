@@ -86,6 +86,7 @@ def _gateway_process(home: Home, settings: Settings) -> ProcessSpec:
     return ProcessSpec(
         name="serve",
         argv=(*python, "serve"),
-        probe=Probe(path="/ready", host=settings.gateway.host, port=settings.gateway.port),
+        # Alive is enough: whether an engine behind a URL answers is no business of a restart.
+        probe=Probe(path="/health", host=settings.gateway.host, port=settings.gateway.port),
         log=str(home.logs / "serve.log"),
     )

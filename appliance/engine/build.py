@@ -44,7 +44,9 @@ class Recipe:
     @property
     def key(self) -> str:
         """The name of the build in the cache."""
-        digest = hashlib.sha256(" ".join([self.requirement, cmake_file(), *sorted(self.flags)]).encode()).hexdigest()
+        digest = hashlib.sha256(
+            " ".join([self.requirement, cmake_file(), *CMAKE_OPTIONS, *sorted(self.flags)]).encode()
+        ).hexdigest()
         return f"llama_cpp_python-{self.version}-{self.backend}-{digest[:12]}"
 
 
@@ -263,7 +265,11 @@ CMAKE_OPTIONS = (
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_UI=OFF",
     "-DLLAMA_USE_PREBUILT_UI=OFF",
-    # The engine never fetches anything.
+    "-DLLAMA_BUILD_APP=OFF",
+    "-DLLAMA_ALL_WARNINGS=OFF",
+    # The engine never starts a program, whatever a request says,
+    "-DLLAMA_SUBPROCESS=OFF",
+    # and never fetches anything.
     "-DLLAMA_CURL=OFF",
     "-DLLAMA_OPENSSL=OFF",
 )

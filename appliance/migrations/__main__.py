@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 
+from appliance.store.locks import Lock
+
+_POLL_S = 0.05
 _SCRIPTS = Path(__file__).parent
 
 
@@ -20,10 +24,16 @@ def configuration(database: Path) -> Config:
     return config
 
 
-def main(database: str) -> None:
-    """Upgrade to the newest revision."""
-    command.upgrade(configuration(Path(database)), "head")
+def main(database: Path) -> None:
+    """Upgrade to the newest revision; whoever comes second at the same time waits, and finds it done."""
+    lock = Lock(database.with_name(f"{database.name}.lock"))
+    while not lock.acquire():
+        time.sleep(_POLL_S)
+    try:
+        command.upgrade(configuration(database), "head")
+    finally:
+        lock.release()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

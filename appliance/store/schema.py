@@ -45,7 +45,7 @@ def ensure(path: Path) -> None:
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode == 0:
         return
-    last = child.stderr.strip().splitlines()[-1:] or ["no message"]
+    last = [line for line in child.stderr.splitlines() if "Error" in line][-1:] or ["no message"]
     if "Can't locate revision" in child.stderr:
         raise ApplianceError(
             "database-newer",

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, create_engine
 
+from appliance.errors import ApplianceError
 from appliance.store.schema import connect, ensure
 
 
@@ -24,9 +26,25 @@ def session(path: Path) -> Iterator[Session]:
 
     engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
     event.listen(engine, "begin", _begin)
-    with Session(engine) as opened_session:
-        yield opened_session
-        opened_session.commit()
+    try:
+        with Session(engine) as opened_session:
+            yield opened_session
+            opened_session.commit()
+    except DatabaseError as error:
+        # What is the code's own mistake stays one.
+        raise _explain(path, error.orig) or error from error
+
+
+def _explain(path: Path, error: BaseException | None) -> ApplianceError | None:
+    """The failures of a database that a person can mend."""
+    code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.Error) else 0
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return ApplianceError(
+            "database-broken", f"The database {path} is damaged: {error}.", "Restore the last backup, then try again."
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return ApplianceError("disk-full", f"There is no room to write {path}.", "Free some room and run it again.")
+    return None
 
 
 def _begin(connection: Connection) -> None:

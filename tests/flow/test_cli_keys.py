@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.support.box import Box, ask
-from tests.support.engines import FakeEngine
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[Box]:
-    """A served box, shared by these tests."""
-    box = Box(tmp_path_factory.mktemp("keys"))
-    box.configure(f'[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
-    box.serve()
-    yield box
-    box.stop()
 
 
 def files_with(folder: Path, secret: str) -> set[Path]:
@@ -88,6 +74,8 @@ def test_an_unknown_key_id_and_an_owner_without_a_name_are_wrong_use(served: Box
 
 
 def test_first_commands_on_a_new_box_may_come_at_once(box: Box) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda owner: box.document("keys", "create", "--owner", owner), ("anna", "ben", "carla")))
+    with ThreadPoolExecutor(4) as pool:
+        made = list(
+            pool.map(lambda owner: box.document("keys", "create", "--owner", owner), ("anna", "ben", "carla", "dora"))
+        )
     assert {key["id"] for key in box.document("keys", "list")} == {key["id"] for key in made}
