@@ -71,13 +71,13 @@ run() {
   return "$status"
 }
 
-# beat PID: while a command is silent for ten seconds, say that it is still at work.
+# beat PID: while a command is silent for twenty seconds, say that it is still at work.
 beat() {
   local began=$SECONDS
   # Opened for reading and writing, a pipe never ends: `read` sleeps without another process.
   exec 7<> <(:)
-  while read -r -t 10 -u 7 || [[ -d /proc/$1 ]]; do
-    if (($(date +%s) - $(stat -c %Y "$LOG") >= 10)); then
+  while read -r -t 20 -u 7 || [[ -d /proc/$1 ]]; do
+    if (($(date +%s) - $(stat -c %Y "$LOG") >= 20)); then
       say "      still at work, $((SECONDS - began)) seconds so far"
     fi
   done
