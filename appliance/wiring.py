@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,6 +52,7 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
         credentials = Credentials(home.database)
         clients = {engine.role: EngineClient(engine, settings.gateway.engine_wait_s) for engine in served.engines}
         under_way = UnderWay(settings.gateway.requests_at_once)
+        _calm_collector()
         try:
             yield Box(credentials, served, clients, ledger, under_way, settings.gateway.max_body)
         finally:
@@ -69,6 +71,7 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE_S,
             backlog=_BACKLOG,
@@ -109,6 +112,17 @@ def remote_engine(role: str, url: str, model: str, api_key_file: str | None) -> 
         url=url,
         api_key_file=api_key_file,
     )
+
+
+def _calm_collector() -> None:
+    """Leave what start-up made out of garbage collection, and collect less often.
+
+    A request makes many short-lived objects and no cycles to speak of: the default settings
+    walk all modules again and again for nothing, a tenth of the gateway's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _listen(host: str, port: int) -> socket.socket:

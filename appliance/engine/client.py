@@ -39,7 +39,7 @@ class EngineClient:
             read_bufsize=_READ_BUFFER,
             auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("user-agent", "accept"),
+            skip_auto_headers=("user-agent", "accept", "accept-encoding"),
         )
 
     async def chat(self, body: bytes) -> tuple[aiohttp.ClientResponse, float]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.accounts.resolve import Credentials
@@ -31,6 +32,9 @@ from appliance.ledger.writer import LedgerWriter
 from appliance.policy.chat import ChatRequest, estimate_tokens, read
 from appliance.policy.principals import Principal
 from appliance.units import now_us
+
+# Seconds into an answer from when on a client that hangs up is noticed at once.
+_WATCH_AFTER_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,32 @@ async def open_call(
     return Call(box, request, wanted, engine, opening, began)
 
 
+class Watch:
+    """Calls `gone` when the client hangs up.
+
+    It begins late, because most of its cost is in beginning, and the quickest answers are over by then.
+    """
+
+    def __init__(self, request: Request, gone: Callable[[], None]) -> None:
+        self._request = request
+        self._gone = gone
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._begin)
+
+    def close(self) -> None:
+        """Look no longer."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        await self._request.until_gone()
+        self._gone()
+
+
 class Call:
     """One call on record, from asking the engine to the settled row."""
 
@@ -109,16 +139,15 @@ class Call:
         """Steps 5 to 7. A client that hangs up cancels the engine at once, and is settled all the same."""
         task = asyncio.current_task()
         assert task is not None
-        gone = asyncio.ensure_future(self._request.until_gone())
         hung_up = False
 
-        def cancel(_: asyncio.Future[None]) -> None:
+        def cancel() -> None:
             nonlocal hung_up
             if not self._settled:
                 hung_up = True
                 task.cancel()
 
-        gone.add_done_callback(cancel)
+        watch = Watch(self._request, cancel)
         try:
             await self._stream(send)
         except asyncio.CancelledError:
@@ -131,8 +160,7 @@ class Call:
                 await self._settle(Outcome.REFUSED if error.kind.http == 400 else Outcome.FAILED, error.code)
             await self._answer.fail(send, error)
         finally:
-            gone.remove_done_callback(cancel)
-            gone.cancel()
+            watch.close()
             self._answer.close()
 
     async def _stream(self, send: Send) -> None:

@@ -10,6 +10,7 @@ from appliance.errors import ApplianceError
 from appliance.units import MIB
 
 _DATA: Final = b"data: "
+DONE: Final = b"data: [DONE]"
 _TIMINGS: Final = b',"timings":{'
 # No answer has more tokens; a count beyond it is not one, and would not fit the ledger.
 _MOST_TOKENS: Final = 2**31 - 1
@@ -17,7 +18,18 @@ _MOST_TOKENS: Final = 2**31 - 1
 _FINISH: Final = b'"finish_reason":"'
 _FINISH_SPACED: Final = b'"finish_reason": "'
 _USAGE: Final = b'"usage":'
-DONE: Final = b"data: [DONE]"
+_END: Final = b"\n\n"
+# What only some events have: an end, a count, a failure, or a form of their own.
+_ODD: Final = (
+    b'"finish_reason":"',
+    b'"finish_reason": "',
+    b'"usage":',
+    b',"timings":{',
+    b'"error"',
+    b"\nerror",
+    b"\r",
+    DONE,
+)
 _ERRORS: Final = (b'data: {"error"', b"error: ", b'data: {"object":"error"')
 
 
@@ -41,7 +53,7 @@ class Splitter:
             data = data.replace(b"\r", b"")
         if self._rest:
             data = self._rest + data
-        events = data.split(b"\n\n")
+        events = data.split(_END)
         self._rest = events.pop()
         if len(self._rest) > _LONGEST_EVENT:
             raise ApplianceError(
@@ -51,9 +63,29 @@ class Splitter:
             )
         return [_spaced(event) for event in events if event]
 
+    def take_rest(self) -> bytes:
+        """Give up what waits, for a caller that looks at it itself."""
+        rest, self._rest = self._rest, b""
+        return rest
+
     def end(self) -> list[bytes]:
         """The last event of a stream that ended without its empty line, if there is one."""
-        return self.feed(b"\n\n")
+        return self.feed(_END)
+
+
+def plain_run(data: bytes) -> int:
+    """How many bytes at the start of `data` are whole events that only pass through.
+
+    A search for each mark over all of them; looking at each event would cost four times as much.
+    """
+    if not data.startswith(_DATA):
+        return 0
+    odd = len(data)
+    for mark in _ODD:
+        found = data.find(mark, 0, odd)
+        if found >= 0:
+            odd = found
+    return data.rfind(_END, 0, odd) + len(_END)
 
 
 class Tally:
@@ -79,6 +111,11 @@ class Tally:
         if event.startswith(_DATA):
             self._counted += 1
         return shown
+
+    def count_run(self, data: bytes) -> None:
+        """Take the events of a plain run into account."""
+        # Within JSON text a line end is escaped, so this is never part of an answer.
+        self._counted += 1 + data.count(_END + _DATA)
 
     def close(self) -> None:
         """Take the last word on tokens that there was."""

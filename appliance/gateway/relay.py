@@ -7,7 +7,7 @@ not on record.
 
 from __future__ import annotations
 
-from appliance.gateway.events import DONE, Splitter, Tally, is_error, is_finish, with_usage, without_timings
+from appliance.gateway.events import DONE, Splitter, Tally, is_error, is_finish, plain_run, with_usage, without_timings
 
 
 class Relay:
@@ -23,7 +23,13 @@ class Relay:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the engine; returns what may go out at once."""
-        return self._pass(self._splitter.feed(data))
+        data = self._splitter.take_rest() + data
+        run = 0 if self._held else plain_run(data)
+        if run < 2:
+            return self._pass(self._splitter.feed(data))
+        plain = data[:run]
+        self.tally.count_run(plain)
+        return plain + self._pass(self._splitter.feed(data[run:]))
 
     def end(self) -> bytes:
         """The engine has ended; returns what may still go out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from enum import StrEnum
 
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
-from appliance.http.asgi import DisconnectedError, Message, Receive, Request, Scope, Send
+from appliance.http.asgi import DisconnectedError, Receive, Request, Scope, Send
 from appliance.http.errors import respond_error
 
 Handler = Callable[[Request, Send], Awaitable[None]]
@@ -39,20 +40,16 @@ class Router:
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self.routes = routes
         self._table = {(route.method, route.path): route for route in routes}
+        # Random once, then counted: ids must be unique, not secret, and a system call each is not free.
+        self._id_prefix = f"req-{secrets.token_hex(8)}"
+        self._numbers = itertools.count(1)
         self._paths = {route.path for route in routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        request = Request(scope, receive, "req-" + secrets.token_hex(12))
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        request = Request(scope, receive, f"{self._id_prefix}{next(self._numbers):08x}")
         try:
-            await self._find(scope).handler(request, watched)
+            await self._find(scope).handler(request, send)
         except DisconnectedError:
             return
         except ApplianceError as error:
@@ -60,8 +57,8 @@ class Router:
             await respond_error(send, request.id, error)
         except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
             note("bug", request.id, path=scope["path"], trace=traceback.format_exc())
-            if not started:
-                await respond_error(send, request.id, _internal(request.id))
+            # Where an answer has begun the server takes no second one: it raises, and cuts the connection.
+            await respond_error(send, request.id, _internal(request.id))
 
     def _find(self, scope: Scope) -> Route:
         route = self._table.get((scope["method"], scope["path"]))

@@ -3,8 +3,9 @@
 An opening is done once it is committed: from then on it outlives a kill of this process.
 A settlement is done once it is also synced to the disk: from then on it outlives a power
 cut, and only then may the end of the answer go out. The commit costs microseconds and
-happens on the event loop; the sync may wait for a slow disk and happens on a thread, one
-for all settlements that came together.
+happens on the event loop. So does the sync as long as the disk is quick, since handing it to
+a thread costs more than it does; once it was slow it goes to the thread, where it holds up
+nobody, and settlements that come meanwhile share the next.
 
 A settlement that cannot be written (the disk is full) is not forgotten: it is owed, and
 goes out ahead of the next rows. Until then every opening fails, so nothing is answered
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,11 +33,12 @@ from appliance.ledger.entry import (
     open_row,
     settle_row,
 )
+from appliance.ledger.sync import Syncer, sync
 from appliance.store.schema import connect
 from appliance.units import now_us
 
-# How long a settlement waits for others to share its sync, while other calls are under way.
-_GATHER_S = 0.002
+# A sync that takes longer is not for the event loop.
+_QUICK_S = 0.001
 # Commits after which the write-ahead log is copied into the database: some 4 MiB.
 _CHECKPOINT_COMMITS = 250
 
@@ -57,20 +59,20 @@ class LedgerWriter:
         self._next_id: int = self._connection.execute(LAST_ID_SQL).fetchone()[0] + 1
         self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         self._checkpointer = connect(path)
-        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._syncer = Syncer(self._loop, self._log, self._synced, self._copy)
         self._openings: list[tuple[Opening, Done]] = []
         self._settlements: list[tuple[Settlement, Done]] = []
         self._owed: list[Settlement] = []
         self._unsynced: list[Done] = []
-        self._under_way = 0
+        self._waiting: list[Done] = []
+        self._last_sync_s = 0.0
         self._commits = 0
         self._flushing = False
-        self._syncing = False
 
     def close(self) -> None:
         """Write and sync what is left, then end."""
         self._flush()
-        self._thread.shutdown()
+        self._syncer.close()
         os.fdatasync(self._log)
         os.close(self._log)
         self._checkpointer.close()
@@ -108,27 +110,28 @@ class LedgerWriter:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Commit all rows of this turn."""
+        """Commit all rows of this turn, and have the settlements synced."""
         self._flushing = False
         openings, self._openings = self._openings, []
         settlements, self._settlements = self._settlements, []
         failure = self._commit([opening for opening, _ in openings], [settled for settled, _ in settlements])
-        self._under_way -= len(settlements)
         if failure is not None:
             _resolve([done for _, done in openings + settlements], _explain(failure))
             return
-        self._under_way += len(openings)
         _resolve([done for _, done in openings], None)
         if settlements:
             self._unsynced += [done for _, done in settlements]
-            self._sync_soon()
+            if not self._waiting:
+                self._sync()
 
     def _commit(self, openings: list[Opening], settlements: list[Settlement]) -> sqlite3.Error | None:
         self._owed += settlements
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(OPEN_SQL, map(open_row, openings))
-            self._connection.executemany(SETTLE_SQL, map(settle_row, self._owed))
+            if openings:
+                self._connection.executemany(OPEN_SQL, map(open_row, openings))
+            if self._owed:
+                self._connection.executemany(SETTLE_SQL, map(settle_row, self._owed))
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
@@ -140,36 +143,26 @@ class LedgerWriter:
         self._commits += 1
         return None
 
-    def _sync_soon(self) -> None:
-        """Sync at once when nobody else could join; else give the others a moment."""
-        if self._syncing:
-            return
-        self._syncing = True
-        if self._under_way:
-            self._loop.call_later(_GATHER_S, self._sync)
-        else:
-            self._sync()
-
     def _sync(self) -> None:
-        waiting, self._unsynced = self._unsynced, []
-        checkpoint = self._commits >= _CHECKPOINT_COMMITS
-        if checkpoint:
-            self._commits = 0
-        work = self._loop.run_in_executor(self._thread, self._write_out, checkpoint)
-        work.add_done_callback(lambda done: self._synced(waiting, done))
+        self._waiting, self._unsynced = self._unsynced, []
+        if self._last_sync_s < _QUICK_S and self._commits < _CHECKPOINT_COMMITS:
+            self._synced(*sync(self._log))
+        else:
+            self._syncer.ask()
 
-    def _write_out(self, checkpoint: bool) -> None:
-        """On the thread: sync the log, and now and then copy it into the database."""
-        os.fdatasync(self._log)
-        if checkpoint:
-            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def _synced(self, waiting: list[Done], work: Done) -> None:
-        self._syncing = False
-        failure = work.exception()
+    def _synced(self, failure: OSError | None, seconds: float) -> None:
+        self._last_sync_s = seconds
+        waiting, self._waiting = self._waiting, []
         _resolve(waiting, None if failure is None else _explain(failure))
         if self._unsynced:
-            self._sync_soon()
+            self._sync()
+
+    def _copy(self) -> None:
+        """On the thread: now and then copy the log into the database. Only speed depends on it."""
+        if self._commits >= _CHECKPOINT_COMMITS:
+            self._commits = 0
+            with suppress(sqlite3.Error):
+                self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _resolve(waiting: list[Done], failure: ApplianceError | None) -> None:
