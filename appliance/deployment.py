@@ -56,6 +56,33 @@ class Deployment:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """All that the request path is told when it starts: where its files are, and what it serves on which terms.
+
+    `max_body` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
+    """
+
+    config: str
+    state: str
+    host: str
+    port: int
+    max_body: int
+    requests_at_once: int
+    engine_wait_s: float
+    deployment: Deployment
+
+    def to_json(self) -> str:
+        """One line of text."""
+        return json.dumps(asdict(self))
+
+
+def service_from_json(text: str) -> Service:
+    """Read the text that `Service.to_json` wrote; raises ValueError when it is not that."""
+    data: dict[str, Any] = json.loads(text)
+    return Service(**{**data, "deployment": from_json(json.dumps(data["deployment"]))})
+
+
 def from_json(text: str) -> Deployment:
     """Read the text that `Deployment.to_json` wrote; raises ValueError when it is not that."""
     try:

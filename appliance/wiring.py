@@ -7,20 +7,21 @@ import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvicorn
 
-from appliance import deployment
 from appliance.accounts.resolve import Credentials
 from appliance.config.paths import Home
-from appliance.config.settings import Settings
+from appliance.deployment import Service
 from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
 from appliance.gateway.app import Application
 from appliance.gateway.chat import Box
 from appliance.gateway.limits import UnderWay
+from appliance.gateway.watch import Watchman
 from appliance.ledger.writer import LedgerWriter
-from appliance.store import handover, schema
+from appliance.store import schema
 from appliance.store.locks import Lock
 
 # Seconds that answers under way get to finish when the gateway is told to end.
@@ -28,14 +29,14 @@ _GRACE_S = 5
 _BACKLOG = 2048
 
 
-def serve(home: Home, settings: Settings, port: int | None) -> None:
+def serve(service: Service) -> None:
     """Run the request path until a signal ends it.
 
-    Raises no-engine, already-serving, port-taken, state-read-only or a database error before
+    Raises already-serving, port-taken, state-read-only or a database error before
     the first request is taken.
     """
+    home = Home(config=Path(service.config), state=Path(service.state))
     home.prepare()
-    served = served_by(home, settings)
     lock = Lock(home.run / "serve.lock")
     if not lock.acquire():
         raise ApplianceError(
@@ -43,18 +44,20 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
             f"Another gateway works on {home.state}.",
             "Stop it with `appliance down`, or use another --state.",
         )
-    listener = _listen(settings.gateway.host, port or settings.gateway.port)
+    listener = _listen(service.host, service.port)
     schema.ensure(home.database)
 
     @asynccontextmanager
     async def open_box() -> AsyncIterator[Box]:
         ledger = LedgerWriter(home.database)
         credentials = Credentials(home.database)
-        clients = {engine.role: EngineClient(engine, settings.gateway.engine_wait_s) for engine in served.engines}
-        under_way = UnderWay(settings.gateway.requests_at_once)
-        _calm_collector()
+        clients = {engine.role: EngineClient(engine, service.engine_wait_s) for engine in service.deployment.engines}
+        under_way = UnderWay(service.requests_at_once)
+        # What start-up made lives for ever: garbage collection need not walk it again and again.
+        gc.collect()
+        gc.freeze()
         try:
-            yield Box(credentials, served, clients, ledger, under_way, settings.gateway.max_body)
+            yield Box(credentials, service.deployment, clients, ledger, under_way, Watchman(), service.max_body)
         finally:
             for client in clients.values():
                 await client.close()
@@ -78,51 +81,6 @@ def serve(home: Home, settings: Settings, port: int | None) -> None:
         )
     )
     server.run(sockets=[listener])
-
-
-def served_by(home: Home, settings: Settings) -> deployment.Deployment:
-    """The deployment on disk, and the engines behind a URL from the settings.
-
-    Raises no-engine or deployment-unreadable.
-    """
-    stored = handover.read(home.deployment)
-    remote = [
-        remote_engine(role, url=wanted.url, model=wanted.model, api_key_file=wanted.api_key_file)
-        for role, wanted in settings.engines.items()
-        if wanted.url is not None and wanted.model is not None
-    ]
-    roles = {engine.role for engine in remote}
-    engines = (*remote, *(engine for engine in stored.engines if engine.role not in roles))
-    if not engines:
-        raise ApplianceError(
-            "no-engine",
-            "No engine is deployed and none is named in the settings.",
-            "Run `appliance up`, or set [engines.chat] url.",
-        )
-    return deployment.Deployment(release=stored.release, engines=engines)
-
-
-def remote_engine(role: str, url: str, model: str, api_key_file: str | None) -> deployment.Engine:
-    """An engine that somebody else runs."""
-    return deployment.Engine(
-        role=role,
-        model=model,
-        names=tuple(dict.fromkeys((role, model))),
-        upstream_model=model,
-        url=url,
-        api_key_file=api_key_file,
-    )
-
-
-def _calm_collector() -> None:
-    """Leave what start-up made out of garbage collection, and collect less often.
-
-    A request makes many short-lived objects and no cycles to speak of: the default settings
-    walk all modules again and again for nothing, a tenth of the gateway's CPU.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _listen(host: str, port: int) -> socket.socket:

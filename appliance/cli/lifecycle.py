@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,10 +130,11 @@ def serve(
 
     Example: appliance --config my.toml --state /tmp/state serve --port 9000
     """
-    from appliance.wiring import serve as run
+    from appliance.control.service import service_of
 
     home = home_of(context)
-    run(home, settings_of(home), port)
+    service = service_of(home, settings_of(home), port)
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.request_path", service.to_json()])
 
 
 def _teller() -> Any:

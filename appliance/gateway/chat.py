@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.accounts.resolve import Credentials
@@ -26,15 +25,13 @@ from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
 from appliance.gateway.answers import Answer, make_answer
 from appliance.gateway.limits import UnderWay
+from appliance.gateway.watch import Watchman
 from appliance.http.asgi import Request, Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.chat import ChatRequest, estimate_tokens, read
 from appliance.policy.principals import Principal
 from appliance.units import now_us
-
-# Seconds into an answer from when on a client that hangs up is noticed at once.
-_WATCH_AFTER_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,7 @@ class Box:
     clients: dict[str, EngineClient]
     ledger: LedgerWriter
     under_way: UnderWay
+    watchman: Watchman
     max_body: int
 
 
@@ -93,32 +91,6 @@ async def open_call(
     return Call(box, request, wanted, engine, opening, began)
 
 
-class Watch:
-    """Calls `gone` when the client hangs up.
-
-    It begins late, because most of its cost is in beginning, and the quickest answers are over by then.
-    """
-
-    def __init__(self, request: Request, gone: Callable[[], None]) -> None:
-        self._request = request
-        self._gone = gone
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._begin)
-
-    def close(self) -> None:
-        """Look no longer."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _begin(self) -> None:
-        self._task = asyncio.create_task(self._look())
-
-    async def _look(self) -> None:
-        await self._request.until_gone()
-        self._gone()
-
-
 class Call:
     """One call on record, from asking the engine to the settled row."""
 
@@ -147,7 +119,7 @@ class Call:
                 hung_up = True
                 task.cancel()
 
-        watch = Watch(self._request, cancel)
+        watch = self._box.watchman.watch(self._request, cancel)
         try:
             await self._stream(send)
         except asyncio.CancelledError:

@@ -19,17 +19,10 @@ _FINISH: Final = b'"finish_reason":"'
 _FINISH_SPACED: Final = b'"finish_reason": "'
 _USAGE: Final = b'"usage":'
 _END: Final = b"\n\n"
-# What only some events have: an end, a count, a failure, or a form of their own.
-_ODD: Final = (
-    b'"finish_reason":"',
-    b'"finish_reason": "',
-    b'"usage":',
-    b',"timings":{',
-    b'"error"',
-    b"\nerror",
-    b"\r",
-    DONE,
-)
+# What only some events have besides: a count, a failure, or a form of their own.
+_ODD: Final = (_USAGE, _TIMINGS, b'"error"', b"\nerror", b"\r", DONE)
+# An engine says these in its last events, or in every one: looking at the last few is enough.
+_TAIL: Final = 2048
 _ERRORS: Final = (b'data: {"error"', b"error: ", b'data: {"object":"error"')
 
 
@@ -80,12 +73,18 @@ def plain_run(data: bytes) -> int:
     """
     if not data.startswith(_DATA):
         return 0
-    odd = len(data)
-    for mark in _ODD:
-        found = data.find(mark, 0, odd)
-        if found >= 0:
-            odd = found
+    odd = _first(data, (_FINISH, _FINISH_SPACED), 0, len(data))
+    odd = _first(data, _ODD, max(0, odd - _TAIL), odd)
     return data.rfind(_END, 0, odd) + len(_END)
+
+
+def _first(data: bytes, marks: tuple[bytes, ...], start: int, end: int) -> int:
+    """Where the first of the marks stands in `data[start:end]`; `end` when none does."""
+    for mark in marks:
+        found = data.find(mark, start, end)
+        if found >= 0:
+            end = found
+    return end
 
 
 class Tally:

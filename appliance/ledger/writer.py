@@ -3,9 +3,9 @@
 An opening is done once it is committed: from then on it outlives a kill of this process.
 A settlement is done once it is also synced to the disk: from then on it outlives a power
 cut, and only then may the end of the answer go out. The commit costs microseconds and
-happens on the event loop. So does the sync as long as the disk is quick, since handing it to
-a thread costs more than it does; once it was slow it goes to the thread, where it holds up
-nobody, and settlements that come meanwhile share the next.
+happens on the event loop. The sync waits for the disk and happens on a thread; it is the
+dear part, so settlements share it: each waits for the others that are under way, but only
+a moment.
 
 A settlement that cannot be written (the disk is full) is not forgotten: it is owed, and
 goes out ahead of the next rows. Until then every opening fails, so nothing is answered
@@ -33,12 +33,12 @@ from appliance.ledger.entry import (
     open_row,
     settle_row,
 )
-from appliance.ledger.sync import Syncer, sync
+from appliance.ledger.sync import Syncer
 from appliance.store.schema import connect
 from appliance.units import now_us
 
-# A sync that takes longer is not for the event loop.
-_QUICK_S = 0.001
+# How long a settlement waits for others to share its sync, while other calls are under way.
+_GATHER_S = 0.003
 # Commits after which the write-ahead log is copied into the database: some 4 MiB.
 _CHECKPOINT_COMMITS = 250
 
@@ -65,7 +65,8 @@ class LedgerWriter:
         self._owed: list[Settlement] = []
         self._unsynced: list[Done] = []
         self._waiting: list[Done] = []
-        self._last_sync_s = 0.0
+        self._under_way = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._commits = 0
         self._flushing = False
 
@@ -114,15 +115,15 @@ class LedgerWriter:
         self._flushing = False
         openings, self._openings = self._openings, []
         settlements, self._settlements = self._settlements, []
+        self._under_way -= len(settlements)
         failure = self._commit([opening for opening, _ in openings], [settled for settled, _ in settlements])
         if failure is not None:
             _resolve([done for _, done in openings + settlements], _explain(failure))
             return
+        self._under_way += len(openings)
         _resolve([done for _, done in openings], None)
-        if settlements:
-            self._unsynced += [done for _, done in settlements]
-            if not self._waiting:
-                self._sync()
+        self._unsynced += [done for _, done in settlements]
+        self._sync_soon()
 
     def _commit(self, openings: list[Opening], settlements: list[Settlement]) -> sqlite3.Error | None:
         self._owed += settlements
@@ -143,19 +144,26 @@ class LedgerWriter:
         self._commits += 1
         return None
 
-    def _sync(self) -> None:
-        self._waiting, self._unsynced = self._unsynced, []
-        if self._last_sync_s < _QUICK_S and self._commits < _CHECKPOINT_COMMITS:
-            self._synced(*sync(self._log))
-        else:
-            self._syncer.ask()
+    def _sync_soon(self) -> None:
+        """Sync at once when nobody is left who could join; else give the others a moment."""
+        if not self._unsynced or self._waiting:
+            return
+        if self._under_way == 0:
+            self._sync()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_GATHER_S, self._sync)
 
-    def _synced(self, failure: OSError | None, seconds: float) -> None:
-        self._last_sync_s = seconds
+    def _sync(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._waiting, self._unsynced = self._unsynced, []
+        self._syncer.ask()
+
+    def _synced(self, failure: OSError | None) -> None:
         waiting, self._waiting = self._waiting, []
         _resolve(waiting, None if failure is None else _explain(failure))
-        if self._unsynced:
-            self._sync()
+        self._sync_soon()
 
     def _copy(self) -> None:
         """On the thread: now and then copy the log into the database. Only speed depends on it."""

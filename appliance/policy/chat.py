@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -11,7 +11,8 @@ import orjson
 from appliance.errors import ApplianceError
 from appliance.policy.rules import Rule, any_json, either, flag, many, nothing, number, one_of, table, text, whole
 
-_TEXT: Final = text(8_000_000)
+_LONGEST_TEXT: Final = 8_000_000
+_TEXT: Final = text(_LONGEST_TEXT)
 _NAME: Final = text(200)
 _I32: Final = 2**31 - 1
 
@@ -63,9 +64,27 @@ _SCHEMA: Final = table(
 )
 _FORMAT: Final = table({"type": one_of("text", "json_object", "json_schema"), "json_schema": _SCHEMA}, "type")
 
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
+_MESSAGES: Final = many(_MESSAGE, 2_000, least=1)
+
+
+def _messages(value: Any) -> str | None:
+    """Nearly all messages are a role and a text: they pass without the whole rule, which says what is wrong."""
+    if type(value) is list and 1 <= len(value) <= 2_000 and all(map(_is_plain, value)):
+        return None
+    return _MESSAGES.check(value)
+
+
+def _is_plain(message: Any) -> bool:
+    if type(message) is not dict or len(message) != 2:
+        return False
+    role, content = message.get("role"), message.get("content")
+    return type(role) is str and role in _ROLES and type(content) is str and len(content) <= _LONGEST_TEXT
+
+
 FIELDS: Final[dict[str, Rule]] = {
     "model": text(200),
-    "messages": many(_MESSAGE, 2_000, least=1),
+    "messages": replace(_MESSAGES, check=_messages),
     "stream": flag,
     "stream_options": table({"include_usage": flag, "include_obfuscation": flag}),
     "max_tokens": whole(1, 1_048_576),
@@ -93,6 +112,7 @@ FIELDS: Final[dict[str, Rule]] = {
     "service_tier": one_of("auto", "default"),
     "metadata": table({}),
 }
+_REQUIRED: Final = ("model", "messages")
 # Of use to the caller or to us, but no business of the engine.
 _NOT_FOR_THE_ENGINE: Final = frozenset({"user", "store", "service_tier", "metadata", "max_completion_tokens"})
 
@@ -116,13 +136,16 @@ def read(body: bytes) -> ChatRequest:
         raise _not_json(str(error)) from error
     if type(data) is not dict:
         raise _not_json("it is not an object")
-    for name in ("model", "messages"):
+    for name in _REQUIRED:
         if name not in data:
             raise ApplianceError(
                 "field-missing", f"The request lacks '{name}'.", "See docs/reference/api.md for the fields.", param=name
             )
     for name, value in data.items():
-        _check(name, value)
+        rule = FIELDS.get(name)
+        # Official clients send null for "not given".
+        if rule is None or ((value is not None or name in _REQUIRED) and rule.check(value) is not None):
+            raise _refusal(name, rule, value)
     fields = {name: value for name, value in data.items() if value is not None and name not in _NOT_FOR_THE_ENGINE}
     if data.get("max_completion_tokens") is not None:
         fields["max_tokens"] = data["max_completion_tokens"]
@@ -141,24 +164,22 @@ def estimate_tokens(prompt_bytes: int) -> int:
     return math.ceil(prompt_bytes / 4)
 
 
-def _check(name: str, value: Any) -> None:
-    rule = FIELDS.get(name)
+def _refusal(name: str, rule: Rule | None, value: Any) -> ApplianceError:
+    """Why a field is refused."""
+    short = name[:60]
     if rule is None:
-        short = name[:60]
-        raise ApplianceError(
+        return ApplianceError(
             "field-unknown",
             f"The field '{short}' is not supported.",
             "Leave it out; docs/reference/api.md lists the fields.",
             param=short,
         )
-    # Official clients send null for "not given".
-    if value is None and name not in ("model", "messages"):
-        return
-    wrong = rule.check(value)
-    if wrong:
-        raise ApplianceError(
-            "field-bad-value", f"The field '{name}' {wrong}.", "Correct it and send the request again.", param=name
-        )
+    return ApplianceError(
+        "field-bad-value",
+        f"The field '{name}' {rule.check(value)}.",
+        "Correct it and send the request again.",
+        param=name,
+    )
 
 
 def _not_json(why: str) -> ApplianceError:

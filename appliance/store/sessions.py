@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import Session, create_engine
 
 from appliance.errors import ApplianceError
+from appliance.store import generation
 from appliance.store.schema import connect, ensure
 
 
@@ -29,7 +30,9 @@ def session(path: Path) -> Iterator[Session]:
     try:
         with Session(engine) as opened_session:
             yield opened_session
+            generation.change(path)
             opened_session.commit()
+            generation.change(path)
     except DatabaseError as error:
         # What is the code's own mistake stays one.
         raise _explain(path, error.orig) or error from error

@@ -16,7 +16,7 @@ ORM = ("sqlmodel", "sqlalchemy", "alembic")
 
 CASES = {
     "help": (HELP, (*ORM, "aiohttp", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
-    "request path": ("import appliance.wiring", (*ORM, "typer", "rich", "pip", "psutil")),
+    "request path": ("import appliance.cli.request_path", (*ORM, "pydantic", "typer", "rich", "pip", "psutil")),
     "supervisor": ("import appliance.supervise.__main__", (*ORM, "aiohttp", "uvicorn", "pydantic", "typer", "orjson")),
 }
 

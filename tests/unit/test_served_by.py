@@ -8,10 +8,10 @@ import pytest
 
 from appliance.config.paths import Home
 from appliance.config.settings import EngineSettings, Settings
+from appliance.control.service import served_by
 from appliance.deployment import Deployment, Engine
 from appliance.engine.location import find
 from appliance.errors import ApplianceError
-from appliance.wiring import served_by
 
 OURS = Engine("chat", "smol", ("chat", "smol"), "smol", socket="/run/chat.sock")
 REMOTE = Settings(engines={"chat": EngineSettings(url="http://127.0.0.1:1/v1", model="big")})
