@@ -16,7 +16,7 @@ from appliance.config.paths import Home
 from appliance.deployment import Service
 from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
-from appliance.gateway.app import Application
+from appliance.gateway.app import Application, BoxFactory
 from appliance.gateway.chat import Box
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.watch import Watchman
@@ -64,7 +64,12 @@ def serve(service: Service) -> None:
             ledger.close()
             credentials.close()
 
-    server = uvicorn.Server(
+    _server(open_box).run(sockets=[listener])
+
+
+def _server(open_box: BoxFactory) -> uvicorn.Server:
+    """The HTTP server around the gateway."""
+    return uvicorn.Server(
         uvicorn.Config(
             Application(open_box),
             http="httptools",
@@ -80,7 +85,6 @@ def serve(service: Service) -> None:
             backlog=_BACKLOG,
         )
     )
-    server.run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -129,10 +129,8 @@ class LedgerWriter:
         self._owed += settlements
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            if openings:
-                self._connection.executemany(OPEN_SQL, map(open_row, openings))
-            if self._owed:
-                self._connection.executemany(SETTLE_SQL, map(settle_row, self._owed))
+            self._connection.executemany(OPEN_SQL, map(open_row, openings))
+            self._connection.executemany(SETTLE_SQL, map(settle_row, self._owed))
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
