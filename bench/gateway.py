@@ -1,4 +1,4 @@
-"""What the gateway costs, against the same load sent straight to a fake engine.
+"""What the gateway costs, against the same load sent straight to a fake engine, and through a bare pass-through.
 
     python -m bench.gateway [--quick] [--rounds N] [--seconds S] [--save FILE]
 
@@ -48,6 +48,27 @@ class Plan:
 
     rounds: int
     seconds: float
+
+
+class Peer:
+    """The bare pass-through as a process of its own."""
+
+    def __init__(self, engine_port: int) -> None:
+        """Starts it on a free port."""
+        self.port = _free_port()
+        command = [sys.executable, "-m", "bench.passthrough", str(engine_port), str(self.port)]
+        self._process = subprocess.Popen(command, cwd=ROOT)
+        self.pid = self._process.pid
+        deadline = time.monotonic() + START_LIMIT_SECONDS
+        while tools.get(self.port, "/health", timeout=1.0)[0] != 200:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise BenchError("the bare pass-through did not start")
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ends it."""
+        processes.stop(self.pid)
+        self._process.wait(timeout=10)
 
 
 class Gateway:
@@ -143,17 +164,19 @@ def measure(plan: Plan) -> tuple[str, bool]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, tools.Engine() as engine:
         gateway = Gateway(Path(folder), engine.port)
         gateway.create_key()
+        peer = Peer(engine.port)
         try:
             cold_start = _cold_start(gateway)
             gateway.wait_for("/ready")
             _warm_up(engine, gateway)
             samples = [
-                _sample(case, plan, engine, gateway, gateway_first=number % 2 == 1)
+                _sample(case, plan, engine, gateway, peer, gateway_first=number % 2 == 1)
                 for number in range(plan.rounds)
                 for case in CASES
             ]
         finally:
             gateway.stop()
+            peer.stop()
     rows = report.summarise(samples)
     checks = report.check(rows, cold_start, report.Limits())
     return report.markdown(_title(plan), rows, checks), all(one.kept for one in checks)
@@ -178,8 +201,10 @@ def _warm_up(engine: tools.Engine, gateway: Gateway) -> None:
             raise BenchError(f"{case.name}, to warm up: {failed}; the first: {load.first_error}")
 
 
-def _sample(case: Case, plan: Plan, engine: tools.Engine, gateway: Gateway, *, gateway_first: bool) -> report.Sample:
-    """One case, direct and through the gateway, one right after the other.
+def _sample(
+    case: Case, plan: Plan, engine: tools.Engine, gateway: Gateway, peer: Peer, *, gateway_first: bool
+) -> report.Sample:
+    """One case, direct, through the gateway and through its peer, one right after the other.
 
     Which goes first changes from round to round: a machine that slows down then favours neither.
     """
@@ -189,6 +214,9 @@ def _sample(case: Case, plan: Plan, engine: tools.Engine, gateway: Gateway, *, g
         return tools.run_load(port, case, seconds=plan.seconds, requests=MOST_REQUESTS, key=its_key)
 
     direct = None if gateway_first else load(engine.port, None)
+    peer_before = processes.cpu_seconds(peer.pid)
+    through_peer = load(peer.port, None)
+    peer_cpu_seconds = processes.cpu_seconds(peer.pid) - peer_before
     before = processes.cpu_seconds(gateway.pid)
     through = load(gateway.port, gateway.key)
     time.sleep(SETTLE_SECONDS)
@@ -198,6 +226,8 @@ def _sample(case: Case, plan: Plan, engine: tools.Engine, gateway: Gateway, *, g
         cpu_seconds=processes.cpu_seconds(gateway.pid) - before,
         pss_mib=processes.pss_mib(gateway.pid),
         direct=direct or load(engine.port, None),
+        peer=through_peer,
+        peer_cpu_seconds=peer_cpu_seconds,
     )
 
 

@@ -16,6 +16,8 @@ _HEAD = (
     "p99 ms",
     "added p50 ms",
     "CPU ms/request",
+    "bare CPU ms/request",
+    "times bare",
     "CPU us/chunk",
     "PSS MiB",
     "errors",
@@ -31,18 +33,21 @@ class Limits:
     pss_mib: float = 60.0
     cold_start_seconds: float = 1.5
     errors: int = 0
+    times_bare: float = 1.7  # CPU a request against the bare pass-through, plain and streamed
     clients: int = 16  # the two CPU limits hold at this load
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One case in one round: the same load straight to the fake engine and through the gateway."""
+    """One case in one round: the same load straight to the fake engine, through the gateway and through its peer."""
 
     case: Case
     direct: Load
     gateway: Load
     cpu_seconds: float
     pss_mib: float
+    peer: Load
+    peer_cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Row:
     p99_ms: float
     added_p50_ms: float
     cpu_ms_per_request: float
+    peer_cpu_ms_per_request: float
+    times_bare: float
     cpu_us_per_chunk: float | None
     pss_mib: float
     errors: int
@@ -98,6 +105,8 @@ def check(rows: Sequence[Row], cold_start_seconds: float, limits: Limits) -> lis
             stream.cpu_us_per_chunk or 0.0,
             limits.cpu_us_per_chunk,
         ),
+        Check(f"CPU of a plain answer {at_load}, times a bare pass-through", plain.times_bare, limits.times_bare),
+        Check(f"CPU of a stream {at_load}, times a bare pass-through", stream.times_bare, limits.times_bare),
         Check("PSS MiB, the highest of all cases", max(row.pss_mib for row in rows), limits.pss_mib),
         Check("cold start s", cold_start_seconds, limits.cold_start_seconds),
         Check("failed requests", sum(row.errors for row in rows), limits.errors),
@@ -127,11 +136,21 @@ def _row(case: Case, samples: Sequence[Sample]) -> Row:
         p50_ms=middle(lambda s: s.gateway.p50),
         p99_ms=middle(lambda s: s.gateway.p99),
         added_p50_ms=middle(lambda s: s.gateway.p50 - s.direct.p50),
-        cpu_ms_per_request=middle(lambda s: 1e3 * s.cpu_seconds / max(1, s.gateway.finished)),
+        cpu_ms_per_request=middle(_cpu_ms),
+        peer_cpu_ms_per_request=middle(_peer_cpu_ms),
+        times_bare=middle(lambda s: _cpu_ms(s) / max(1e-9, _peer_cpu_ms(s))),
         cpu_us_per_chunk=chunk if case.chunks else None,
         pss_mib=middle(lambda s: s.pss_mib),
-        errors=sum(s.direct.failed + s.gateway.failed for s in samples),
+        errors=sum(s.direct.failed + s.gateway.failed + s.peer.failed for s in samples),
     )
+
+
+def _cpu_ms(sample: Sample) -> float:
+    return 1e3 * sample.cpu_seconds / max(1, sample.gateway.finished)
+
+
+def _peer_cpu_ms(sample: Sample) -> float:
+    return 1e3 * sample.peer_cpu_seconds / max(1, sample.peer.finished)
 
 
 def _cells(row: Row) -> list[str]:
@@ -143,6 +162,8 @@ def _cells(row: Row) -> list[str]:
         f"{row.p99_ms:.2f}",
         f"{row.added_p50_ms:.2f}",
         f"{row.cpu_ms_per_request:.3f}",
+        f"{row.peer_cpu_ms_per_request:.3f}",
+        f"{row.times_bare:.2f}",
         "" if row.cpu_us_per_chunk is None else f"{row.cpu_us_per_chunk:.1f}",
         f"{row.pss_mib:.1f}",
         str(row.errors),

@@ -49,11 +49,11 @@ def up(
     started = start(home, settings, _teller())
     if started.was_up:
         say("It was up already.")
-    if started.outdated:
-        say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     found = status_module.status(home, settings)
     if as_json:
         document(found)
+    if started.outdated:
+        say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     else:
         say(f"Ready. The API is at {found['urls']['api']}")
 
@@ -149,7 +149,10 @@ def _teller() -> Any:
 
     def tell(report: Report) -> None:
         for process in report.processes:
-            if process.state in words and said.get(process.name) != process.state:
+            # What was ready before we looked is no news.
+            news = process.state in words and said.get(process.name) != process.state
+            news = news and (process.state != "ready" or process.name in said)
+            if news:
                 said[process.name] = process.state
                 say(f"{process.name}: {words[process.state]}")
 

@@ -7,6 +7,7 @@ that was interrupted goes on where it was; a wheel that is there is never built 
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
 import shutil
 import subprocess
@@ -158,7 +159,8 @@ class Build:
     def _compile(self, tools: Path) -> None:
         """Compile the programs and what they need, and tell how far it is."""
         command = [str(tools / "ninja"), "-C", str(self._objects), *PROGRAMS]
-        with self._log.open("ab") as log:
+        # Unbuffered: what an interrupted build had said is in the log.
+        with self._log.open("ab", buffering=0) as log:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert child.stdout is not None
             for line in child.stdout:
@@ -184,7 +186,7 @@ class Build:
         info = stage / f"llama_cpp_python-{self._recipe.version}.dist-info"
         info.mkdir()
         shutil.copy2(self._source / "PKG-INFO", info / "METADATA")
-        (info / "WHEEL").write_text(_WHEEL)
+        (info / "WHEEL").write_text(_WHEEL.format(machine=platform.machine()))
         done = self._folder / self._recipe.key
         partial = self._folder / f"{self._recipe.key}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -248,7 +250,7 @@ def _data(name: str) -> str:
 _WHEEL = """Wheel-Version: 1.0
 Generator: appliance
 Root-Is-Purelib: false
-Tag: py3-none-linux_x86_64
+Tag: py3-none-linux_{machine}
 """
 
 CMAKE_OPTIONS = (

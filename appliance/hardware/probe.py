@@ -16,7 +16,7 @@ def probe() -> Hardware:
     usable = len(os.sched_getaffinity(0))
     return Hardware(
         cpu_model=fields.get("model name", "unknown"),
-        cpu_flags=frozenset(fields.get("flags", "").split()),
+        cpu_flags=frozenset((fields.get("flags") or fields.get("Features", "")).split()),
         cores=min(psutil.cpu_count(logical=False) or usable, usable),
         memory=min(psutil.virtual_memory().total, _cgroup_limit()),
     )
