@@ -18,6 +18,8 @@ from tests.support.box import Box, free_port
 from tests.support.engines import FakeEngine
 from tests.support.supervised import without_powers
 
+pytestmark = pytest.mark.slow
+
 MODEL = catalogue().get(EMBEDDED)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.support.box import Box, ask
+
+pytestmark = pytest.mark.slow
 
 
 def files_with(folder: Path, secret: str) -> set[Path]:

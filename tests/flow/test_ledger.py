@@ -59,6 +59,7 @@ def kill_under_load(box: Box, key: str, seed: int) -> list[str]:
         return [request_id for done in work for request_id in done.result()]
 
 
+@pytest.mark.slow
 def test_kill_9_under_load_loses_no_finished_answer_and_charges_nothing_twice(
     box: Box, fake_engine: FakeEngine
 ) -> None:

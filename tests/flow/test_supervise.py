@@ -20,6 +20,8 @@ from appliance.units import MIB
 from tests.support.box import wait_until
 from tests.support.supervised import Supervised, alive, without_powers
 
+pytestmark = pytest.mark.slow
+
 MAY_RAISE = "import os; os.setpriority(os.PRIO_PROCESS, 0, -10)"
 
 

@@ -14,6 +14,8 @@ from appliance.supervise.where import supervisor_pid
 from tests.support.box import wait_until
 from tests.support.supervised import Supervised, alive
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[Supervised]:

@@ -18,6 +18,8 @@ from appliance.supervise.where import supervisor_pid
 from tests.support.box import Box, ask, environment, free_port, wait_until
 from tests.support.engines import FakeEngine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[Box]:

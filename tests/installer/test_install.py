@@ -15,6 +15,8 @@ from appliance.errors import KINDS
 from tests.installer.machine import REPOSITORY, Machine, failures
 from tests.support.box import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
