@@ -55,7 +55,7 @@ class EngineClient:
         while True:
             try:
                 response = await self._session.post(self._chat, data=body, headers=self._headers, allow_redirects=False)
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
+            except (aiohttp.ClientError, TimeoutError) as error:
                 # Nothing has been answered yet, so asking again repeats nothing.
                 if time.monotonic() >= deadline:
                     raise _unavailable(self.engine) from error

@@ -59,9 +59,9 @@ class Answer(ABC):
     async def take(self, response: aiohttp.ClientResponse, send: Send) -> None:
         """Read the engine's answer. Raises engine-refused, engine-failed, engine-stopped and the like."""
         self._response = response
-        if response.status != 200:
-            raise await refusal(response, self._engine)
         try:
+            if response.status != 200:
+                raise await refusal(response, self._engine)
             await self._take(response, send)
         except (aiohttp.ClientError, OSError) as error:
             raise stopped(self._engine) from error

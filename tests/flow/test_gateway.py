@@ -210,6 +210,7 @@ def test_an_engine_that_fails_in_mid_stream_ends_it_with_an_event_that_names_the
         ("status=500", 502, "engine-failed", "failed"),
         ("status=503", 503, "engine-unavailable", "failed"),
         ("nousage", 502, "engine-failed", "failed"),
+        ("garbage", 503, "engine-unavailable", "failed"),
     ],
 )
 def test_what_the_engine_refuses_is_an_error_of_its_own(

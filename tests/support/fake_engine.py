@@ -9,6 +9,7 @@
     context      refuse as llama-server does when the context is too small
     nousage      leave out the usage
     nodone       end the stream without [DONE]
+    garbage      answer with bytes that are no HTTP
 
 Prints its port and serves until it is ended.
 """
@@ -61,6 +62,11 @@ class Engine:
         if "context" in orders:
             kind = "exceed_context_size_error"
             return web.json_response({"error": {"message": "request exceeds the size", "type": kind}}, status=400)
+        if "garbage" in orders:
+            assert isinstance(request.transport, asyncio.Transport)
+            request.transport.write(b"garbage\r\n\r\n")
+            request.transport.abort()
+            raise ConnectionResetError
         tokens = number(orders, "tokens", 8)
         usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": tokens, "total_tokens": PROMPT_TOKENS + tokens}
         if body.get("stream"):
