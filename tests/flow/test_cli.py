@@ -18,6 +18,8 @@ from appliance.cli.panels import ORDER
 from tests.support.box import Box, environment
 from tests.support.engines import FakeEngine
 
+pytestmark = pytest.mark.slow
+
 # Each command with --json, with what it needs at least. The walk below keeps the table whole.
 READING = {
     "chat": ("hello",),

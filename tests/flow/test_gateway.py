@@ -242,6 +242,7 @@ def test_the_engine_sees_neither_our_key_nor_who_asks(served: Box, fake_engine: 
     assert (last["model"], last["max_tokens"]) == ("fake", 4)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_gateway_settles_what_is_under_way(box: Box, fake_engine: FakeEngine) -> None:
     box.configure(f'[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
     box.serve()
