@@ -55,15 +55,6 @@ def engine_idle(box: Box) -> bool:
     return "llamacpp:requests_processing 0\n" in said
 
 
-def open_request(box: Box, key: str, body: dict[str, Any]) -> socket.socket:
-    """A request sent by hand, so that the test can hang up where it likes."""
-    data = json.dumps(body).encode()
-    opened = socket.create_connection(("127.0.0.1", box.port), timeout=30)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
-    opened.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
-    return opened
-
-
 def engine_pid(box: Box) -> int:
     """The engine's process id."""
     return int(next(one["pid"] for one in box.document("status")["processes"] if one["name"] == "chat"))
@@ -102,7 +93,7 @@ def test_plain_and_streamed_answers_of_the_real_engine_agree_and_are_metered_exa
 
 
 def test_a_client_never_sees_what_was_only_asked_for_the_books(up: Box) -> None:
-    opened = open_request(up, up.key(), ask(max_tokens=5, stream=True) | {"temperature": 0})
+    opened = up.open(up.key(), ask(max_tokens=5, stream=True) | {"temperature": 0})
     said = b""
     while b"[DONE]" not in said:
         said += opened.recv(65536)
@@ -135,9 +126,9 @@ def test_logprobs_schema_and_tools_pass_through(up: Box) -> None:
 def test_hanging_up_frees_the_real_engine_within_200_ms(up: Box, streamed: bool) -> None:
     key = up.key()
     # Somebody else is being served: a plain request's end would go unnoticed beside it.
-    other = open_request(up, key, ask("Tell a very long story", max_tokens=900, stream=True))
+    other = up.open(key, ask("Tell a very long story", max_tokens=900, stream=True))
     other.recv(1000)
-    opened = open_request(up, key, ask("Tell another long story", max_tokens=900, stream=streamed))
+    opened = up.open(key, ask("Tell another long story", max_tokens=900, stream=streamed))
     time.sleep(1.0)
     opened.close()
     hung_up = time.monotonic()
@@ -162,7 +153,7 @@ def test_too_long_a_conversation_is_refused_with_the_reason(up: Box) -> None:
 
 def test_an_engine_killed_in_mid_stream_ends_the_stream_with_its_cause_and_is_back_within_5_s(up: Box) -> None:
     key = up.key()
-    opened = open_request(up, key, ask("Tell a very long story", max_tokens=900, stream=True))
+    opened = up.open(key, ask("Tell a very long story", max_tokens=900, stream=True))
     said = opened.recv(1000)
     while said.count(b"data: ") < 5:
         said += opened.recv(1000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from typing import Any
 
@@ -19,15 +18,6 @@ from tests.support.fake_engine import PROMPT_TOKENS
 def client(box: Box, key: str, retries: int = 0) -> openai.OpenAI:
     """OpenAI's own client on a box."""
     return openai.OpenAI(base_url=f"http://127.0.0.1:{box.port}/v1", api_key=key, max_retries=retries)
-
-
-def open_stream(box: Box, key: str, body: dict[str, Any]) -> socket.socket:
-    """A request sent by hand, so that the test can hang up where it likes."""
-    data = json.dumps(body).encode()
-    opened = socket.create_connection(("127.0.0.1", box.port), timeout=20)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
-    opened.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
-    return opened
 
 
 def events(box: Box, key: str, body: dict[str, Any]) -> list[str]:
@@ -96,7 +86,7 @@ def test_too_many_at_once_on_one_key_is_a_rate_limit_error(box: Box, fake_engine
     box.configure(f'requests_at_once = 1\n[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
     box.serve()
     key = box.key()
-    first = open_stream(box, key, ask("tokens=50 delay=100", stream=True))
+    first = box.open(key, ask("tokens=50 delay=100", stream=True))
     first.recv(100)
     with client(box, key) as api, pytest.raises(openai.RateLimitError) as limited:
         api.chat.completions.create(model="chat", messages=[{"role": "user", "content": "x"}])
@@ -166,7 +156,7 @@ def test_a_client_that_hangs_up_cancels_the_engine_and_is_settled(
     served: Box, fake_engine: FakeEngine, streamed: bool
 ) -> None:
     before = fake_engine.stats()["cancelled"]
-    opened = open_stream(served, served.key(), ask("tokens=200 delay=50", stream=streamed))
+    opened = served.open(served.key(), ask("tokens=200 delay=50", stream=streamed))
     wait_until(
         lambda: fake_engine.stats()["asked"] > fake_engine.stats()["finished"] + before, what="the engine at work"
     )
@@ -246,7 +236,7 @@ def test_the_engine_sees_neither_our_key_nor_who_asks(served: Box, fake_engine: 
 def test_the_end_of_the_gateway_settles_what_is_under_way(box: Box, fake_engine: FakeEngine) -> None:
     box.configure(f'[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n')
     box.serve()
-    opened = open_stream(box, box.key(), ask("tokens=400 delay=50", stream=True))
+    opened = box.open(box.key(), ask("tokens=400 delay=50", stream=True))
     while b"word" not in opened.recv(4096):
         pass
     box.stop()

@@ -138,6 +138,14 @@ class Box:
         """Status, headers and JSON of a POST; `body` is JSON, or bytes as they are."""
         return self.request("POST", path, body, key)
 
+    def open(self, key: str, body: dict[str, Any]) -> socket.socket:
+        """A chat request sent by hand, so that the test can hang up where it likes."""
+        data = json.dumps(body).encode()
+        opened = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+        opened.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+        return opened
+
     def request(self, method: str, path: str, body: Any, key: str | None) -> tuple[int, dict[str, str], Any]:
         """One request over one connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
