@@ -60,7 +60,7 @@ def serve(service: Service) -> None:
             yield Box(credentials, service.deployment, clients, ledger, under_way, Watchman(), service.max_body)
         finally:
             for client in clients.values():
-                await client.close()
+                client.close()
             ledger.close()
             credentials.close()
 

@@ -33,7 +33,7 @@ class Limits:
     pss_mib: float = 60.0
     cold_start_seconds: float = 1.5
     errors: int = 0
-    times_bare: float = 1.7  # CPU a request against the bare pass-through, plain and streamed
+    times_bare: float = 1.2  # CPU a request against the bare pass-through, plain and streamed
     clients: int = 16  # the two CPU limits hold at this load
 
 

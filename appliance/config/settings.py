@@ -56,7 +56,7 @@ class EngineSettings(Section):
     )
     url: str | None = Field(
         None,
-        pattern=r"^https?://[^/]+(/.*)?$",
+        pattern=r"^https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9_.~%/-]*)?$",
         description="Base address of an OpenAI-compatible server, up to and with `/v1`.",
     )
     api_key_file: str | None = Field(None, description="File that holds the key for `url`.")

@@ -1,90 +1,157 @@
-"""Talk HTTP to an engine: our own llama-server over its UNIX socket, or any server behind a URL."""
+"""Talk to an engine: our own llama-server over its UNIX socket, or any server behind a URL."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-
-import aiohttp
-from yarl import URL
+from urllib.parse import SplitResult, urlsplit
 
 from appliance.deployment import Engine
+from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 
 _RETRY_S = 0.1
 # llama-server closes an idle connection after 5 s: let go of it first.
 _KEEP_ALIVE_S = 4.0
 _CONNECT_S = 5.0
-# The most that waits in memory of one answer whose reader is slow; beyond it the engine waits.
-_READ_BUFFER = 64 * 1024
+_READY_S = 2.0
 
 
 class EngineClient:
-    """One engine's HTTP client. Make it on the event loop that uses it."""
+    """One engine, and the connections to it that wait for their next request. Use it on one event loop."""
 
     def __init__(self, engine: Engine, wait_s: float) -> None:
         self.engine = engine
         self._wait_s = wait_s
-        base = (engine.url or "http://engine/v1").rstrip("/")
-        self._chat = URL(f"{base}/chat/completions")
-        self._models = URL(f"{base}/models")
-        self._headers = {"content-type": "application/json"}
+        address = urlsplit((engine.url or "http://engine/v1").rstrip("/"))
+        self._connect = _connector(engine, address)
+        fields = [f"host: {address.netloc.rpartition('@')[2]}", "content-type: application/json"]
         if engine.api_key_file:
-            self._headers["authorization"] = f"Bearer {Path(engine.api_key_file).read_text().strip()}"
-        self._session = aiohttp.ClientSession(
-            connector=_connector(engine),
-            # An answer may take as long as it takes; only reaching the engine has a limit.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
-            read_bufsize=_READ_BUFFER,
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("user-agent", "accept", "accept-encoding"),
-        )
+            fields.append(f"authorization: Bearer {_api_key(Path(engine.api_key_file))}")
+        head = f"{address.path}%s HTTP/1.1\r\n" + "\r\n".join(fields) + "\r\n"
+        self._chat = ("POST " + head % "/chat/completions" + "content-length: ").encode("latin-1")
+        self._models = ("GET " + head % "/models" + "\r\n").encode("latin-1")
+        self._idle: list[tuple[Connection, float]] = []
+        self._sweep: asyncio.TimerHandle | None = None
 
-    async def chat(self, body: bytes) -> tuple[aiohttp.ClientResponse, float]:
-        """Ask for a chat completion; returns once the answer's head is there, whatever its status,
-        with the seconds that were spent waiting for an engine to come up.
+    async def chat(self, body: bytes) -> tuple[Connection, float]:
+        """Ask for a chat completion; returns the connection once the answer's head is there, whatever
+        its status, with the seconds that were spent waiting for an engine to come up.
 
-        An engine that is starting (refuses connections, or answers 503) is asked again until
-        `wait_s` is over. Raises engine-unavailable.
+        The caller gives it back with `release`. An engine that is starting (refuses connections, or
+        answers 503) is asked again until `wait_s` is over. Raises engine-unavailable.
         """
+        request = b"%s%d\r\n\r\n%s" % (self._chat, len(body), body)
         began = time.monotonic()
         deadline = began + self._wait_s
         waited = 0.0
         while True:
             try:
-                response = await self._session.post(self._chat, data=body, headers=self._headers, allow_redirects=False)
-            except (aiohttp.ClientError, TimeoutError) as error:
+                connection = await self._ask(request)
+            except OSError as error:
                 # Nothing has been answered yet, so asking again repeats nothing.
                 if time.monotonic() >= deadline:
                     raise _unavailable(self.engine) from error
             else:
-                if response.status != 503 or time.monotonic() >= deadline:
-                    return response, waited
-                response.release()
+                if connection.status != 503 or time.monotonic() >= deadline:
+                    return connection, waited
+                self.release(connection)
             await asyncio.sleep(_RETRY_S)
             waited = time.monotonic() - began
 
     async def ready(self) -> bool:
         """Whether the engine answers now; it is asked for its list of models."""
         try:
-            async with self._session.get(
-                self._models, headers=self._headers, timeout=aiohttp.ClientTimeout(total=2.0)
-            ) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(_READY_S):
+                connection = await self._ask(self._models)
+                try:
+                    while await connection.some():
+                        pass
+                finally:
+                    self.release(connection)
+        except OSError:  # A TimeoutError is one.
             return False
+        return connection.status == 200
 
-    async def close(self) -> None:
-        """Close its connections."""
-        await self._session.close()
+    def release(self, connection: Connection) -> None:
+        """Take a connection back. One whose answer is not whole is cut: its engine stops working on it."""
+        if not connection.idle or not connection.is_open:
+            connection.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle.append((connection, loop.time()))
+        if self._sweep is None:
+            self._sweep = loop.call_later(_KEEP_ALIVE_S, self._close_old)
+
+    def close(self) -> None:
+        """Close the connections that wait."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection, _ in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def _ask(self, request: bytes) -> Connection:
+        connection = self._take_idle() or await self._connect()
+        try:
+            await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _take_idle(self) -> Connection | None:
+        oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE_S
+        while self._idle:
+            connection, since = self._idle.pop()
+            if since > oldest and connection.is_open:
+                return connection
+            connection.close()
+        return None
+
+    def _close_old(self) -> None:
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - _KEEP_ALIVE_S
+        while self._idle and self._idle[0][1] <= oldest:
+            self._idle.pop(0)[0].close()
+        self._sweep = loop.call_later(_KEEP_ALIVE_S, self._close_old) if self._idle else None
 
 
-def _connector(engine: Engine) -> aiohttp.BaseConnector:
-    if engine.socket is not None:
-        return aiohttp.UnixConnector(path=engine.socket, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+def _connector(engine: Engine, address: SplitResult) -> Callable[[], Awaitable[Connection]]:
+    tls = ssl.create_default_context() if address.scheme == "https" else None
+    host, port = address.hostname or "", address.port or (443 if tls else 80)
+
+    async def connect() -> Connection:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_CONNECT_S):
+            if engine.socket is not None:
+                _, connection = await loop.create_unix_connection(Connection, engine.socket)
+            else:
+                _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
+        return connection
+
+    return connect
+
+
+def _api_key(path: Path) -> str:
+    try:
+        key = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _bad_key(path, str(error)) from error
+    if not key.isascii() or not key.isprintable():
+        raise _bad_key(path, "it holds more than one line of plain characters")
+    return key
+
+
+def _bad_key(path: Path, why: str) -> ApplianceError:
+    return ApplianceError(
+        "config-bad-value",
+        f"The key file {path} cannot be used: {why}.",
+        "Put the key alone into it, or mend `api_key_file`.",
+    )
 
 
 def _unavailable(engine: Engine) -> ApplianceError:

@@ -11,10 +11,10 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 
-import aiohttp
 import orjson
 
 from appliance.deployment import Engine
+from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 from appliance.gateway.assembly import Assembly
 from appliance.gateway.events import DONE, Splitter, Tally, is_error, parsed
@@ -44,7 +44,6 @@ class Answer(ABC):
         self._request_id = request_id
         self._wanted = wanted
         self._engine = engine
-        self._response: aiohttp.ClientResponse | None = None
 
     def upstream_body(self) -> bytes:
         """The request as the engine gets it."""
@@ -56,18 +55,17 @@ class Answer(ABC):
                 fields["timings_per_token"] = True
         return orjson.dumps(fields)
 
-    async def take(self, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def take(self, engine: Connection, send: Send) -> None:
         """Read the engine's answer. Raises engine-refused, engine-failed, engine-stopped and the like."""
-        self._response = response
         try:
-            if response.status != 200:
-                raise await refusal(response, self._engine)
-            await self._take(response, send)
-        except (aiohttp.ClientError, OSError) as error:
+            if engine.status != 200:
+                raise await refusal(engine, self._engine)
+            await self._take(engine, send)
+        except OSError as error:
             raise stopped(self._engine) from error
 
     @abstractmethod
-    async def _take(self, response: aiohttp.ClientResponse, send: Send) -> None: ...
+    async def _take(self, engine: Connection, send: Send) -> None: ...
 
     @abstractmethod
     async def finish(self, send: Send) -> None:
@@ -76,11 +74,6 @@ class Answer(ABC):
     async def fail(self, send: Send, error: ApplianceError) -> None:
         """Send an error as an HTTP answer."""
         await respond_error(send, self._request_id, error)
-
-    def close(self) -> None:
-        """Let go of the engine: what it has not finished, it stops."""
-        if self._response is not None and not self._response.closed:
-            self._response.close()
 
     def _note_first(self) -> None:
         if self.first_token_at is None:
@@ -96,10 +89,10 @@ class StreamedAnswer(Answer):
         self.tally = self._relay.tally
         self._started = False
 
-    async def _take(self, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def _take(self, engine: Connection, send: Send) -> None:
         await start(send, self._request_id, 200, _SSE, _UNBUFFERED)
         self._started = True
-        async for data in response.content.iter_any():
+        while data := await engine.some():
             self._note_first()
             await self._pass(self._relay.feed(data), send)
         await self._pass(self._relay.end(), send)
@@ -132,9 +125,9 @@ class AssembledAnswer(Answer):
         self._assembly = Assembly()
         self._done = False
 
-    async def _take(self, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def _take(self, engine: Connection, send: Send) -> None:
         splitter = Splitter()
-        async for data in response.content.iter_any():
+        while data := await engine.some():
             self._note_first()
             for event in splitter.feed(data):
                 self._add(event)
@@ -173,8 +166,11 @@ class PassedAnswer(Answer):
     asks_by_stream = False
     _body = b""
 
-    async def _take(self, response: aiohttp.ClientResponse, send: Send) -> None:
-        self._body = await response.read()
+    async def _take(self, engine: Connection, send: Send) -> None:
+        pieces = []
+        while data := await engine.some():
+            pieces.append(data)
+        self._body = b"".join(pieces)
         self._note_first()
         with suppress(orjson.JSONDecodeError, KeyError, TypeError):
             self.tally.usage(orjson.loads(self._body)["usage"])

@@ -22,6 +22,7 @@ from appliance.accounts.resolve import Credentials
 from appliance.audit.log import note
 from appliance.deployment import Deployment, Engine
 from appliance.engine.client import EngineClient
+from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 from appliance.gateway.answers import Answer, make_answer
 from appliance.gateway.limits import UnderWay
@@ -104,6 +105,7 @@ class Call:
         self._prompt_bytes = wanted.prompt_bytes
         self._began = began
         self._answer: Answer = make_answer(wanted, engine, request.id)
+        self._connection: Connection | None = None
         self._waited_s = 0.0
         self._settled = False
 
@@ -133,7 +135,8 @@ class Call:
             await self._answer.fail(send, error)
         finally:
             watch.close()
-            self._answer.close()
+            if self._connection is not None:
+                self._client.release(self._connection)
             if not self._settled:
                 # A bug of ours is on its way out, and leaves no row open behind it.
                 await self._settle(Outcome.FAILED, "internal")
@@ -142,11 +145,11 @@ class Call:
         """Step 5: ask the engine and pass its answer on, all but the end; step 6; then the end."""
         asked = time.monotonic()
         try:
-            response, self._waited_s = await self._client.chat(self._answer.upstream_body())
+            self._connection, self._waited_s = await self._client.chat(self._answer.upstream_body())
         except ApplianceError:
             self._waited_s = time.monotonic() - asked
             raise
-        await self._answer.take(response, send)
+        await self._answer.take(self._connection, send)
         await self._settle(Outcome.COMPLETE, None)
         await self._answer.finish(send)
 

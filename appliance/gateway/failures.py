@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import aiohttp
 import orjson
 
 from appliance.deployment import Engine
+from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 
 # Of an engine's own words at most this much is repeated.
@@ -13,11 +13,11 @@ _LONGEST = 500
 _MOST_BYTES = 64 * 1024
 
 
-async def refusal(response: aiohttp.ClientResponse, engine: Engine) -> ApplianceError:
+async def refusal(answer: Connection, engine: Engine) -> ApplianceError:
     """The error for an answer that is not a 200."""
-    said = await response.content.read(_MOST_BYTES)
+    said = await answer.read(_MOST_BYTES)
     message, kind = _words(said)
-    status = response.status
+    status = answer.status
     if kind == "exceed_context_size_error" or ("context" in message and status == 400):
         return ApplianceError(
             "context-too-long",

@@ -15,9 +15,9 @@ HELP = (
 ORM = ("sqlmodel", "sqlalchemy", "alembic")
 
 CASES = {
-    "help": (HELP, (*ORM, "aiohttp", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
-    "request path": ("import appliance.cli.request_path", (*ORM, "pydantic", "typer", "rich", "pip", "psutil")),
-    "supervisor": ("import appliance.supervise.__main__", (*ORM, "aiohttp", "uvicorn", "pydantic", "typer", "orjson")),
+    "help": (HELP, (*ORM, "httptools", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
+    "request path": ("import appliance.cli.request_path", (*ORM, "aiohttp", "pydantic", "typer", "rich", "pip", "psutil")),
+    "supervisor": ("import appliance.supervise.__main__", (*ORM, "httptools", "uvicorn", "pydantic", "typer", "orjson")),
 }
 
 
