@@ -16,8 +16,14 @@ ORM = ("sqlmodel", "sqlalchemy", "alembic")
 
 CASES = {
     "help": (HELP, (*ORM, "httptools", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
-    "request path": ("import appliance.cli.request_path", (*ORM, "aiohttp", "pydantic", "typer", "rich", "pip", "psutil")),
-    "supervisor": ("import appliance.supervise.__main__", (*ORM, "httptools", "uvicorn", "pydantic", "typer", "orjson")),
+    "request path": (
+        "import appliance.cli.request_path",
+        (*ORM, "aiohttp", "pydantic", "typer", "rich", "pip", "psutil"),
+    ),
+    "supervisor": (
+        "import appliance.supervise.__main__",
+        (*ORM, "httptools", "uvicorn", "pydantic", "typer", "orjson"),
+    ),
 }
 
 
