@@ -18,6 +18,8 @@ get_uv() {
   local home
   home="$1/uv-$(sha256sum requirements/installer.txt | cut -c1-12)"
   UV="$home/bin/uv"
+  # A company's own certificate authority is in the system's store, not in the one that uv carries.
+  export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
   [ -x "$UV" ] && return 0
   rm -rf "$home.partial"
   mkdir -p "$1"
