@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # A Python to build on, and the pinned uv: what the installer and the tests both begin with.
 
+# A company's own certificate authority is in the system's store, not in the one that uv carries.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+
 # Sets PYTHON to the first Python 3.11 or newer that can make virtual environments; fails when there is none.
 find_python() {
   local name
@@ -18,8 +21,6 @@ get_uv() {
   local home
   home="$1/uv-$(sha256sum requirements/installer.txt | cut -c1-12)"
   UV="$home/bin/uv"
-  # A company's own certificate authority is in the system's store, not in the one that uv carries.
-  export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
   [ -x "$UV" ] && return 0
   rm -rf "$home.partial"
   mkdir -p "$1"
