@@ -11,7 +11,7 @@ import pytest
 from tests.support.box import Box
 from tests.support.engines import FakeEngine
 
-# Started in the background of a script, all processes ignore SIGINT, and hand that on to those that are to be interrupted.
+# A script's background processes ignore SIGINT, and hand that on to those that a test is to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
