@@ -64,6 +64,7 @@ KINDS: Final[dict[str, Kind]] = {
     "engine-missing": _cli("The engine is not installed"),
     "download-failed": _cli("A download did not finish"),
     "wrong-hash": _cli("A downloaded file is not the one that was pinned"),
+    "catalogue-bad": _cli("The catalogue of models, or what the admin added to it, has mistakes", WRONG_USE),
     "model-unknown": _cli("No model of that name is in the catalogue", WRONG_USE),
     "model-missing": _cli("The model's file is not on the shelf"),
     "model-truncated": _cli("The model's file is shorter than it must be"),
