@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.catalog.document import merge
 from appliance.catalog.models import Catalogue, Family, HubFile, Model, parse, problems
 from appliance.errors import WRONG_USE, ApplianceError
 
@@ -327,6 +328,21 @@ def test_any_tables_are_a_catalogue_or_are_refused(tables: dict[str, Any]) -> No
     text = "".join(f'"{key}" = {toml(value)}\n' for key, value in tables.items())
     read_or_refused(text)
     read_or_refused(SOUND, text)
+
+
+@given(st.dictionaries(KEYS, VALUES), st.dictionaries(KEYS, VALUES))
+def test_laying_tables_over_others_loses_no_key_and_lets_the_upper_one_hold(
+    below: dict[str, Any], above: dict[str, Any]
+) -> None:
+    merged = merge(below, above)
+    assert merged.keys() == below.keys() | above.keys()
+    for key, value in merged.items():
+        if key not in above or key not in below:
+            assert value is (above if key in above else below)[key]
+        elif not (isinstance(above[key], dict) and isinstance(below[key], dict)):
+            assert value is above[key]
+    assert merge(below, {}) == {**below}
+    assert merge({}, above) == {**above}
 
 
 @given(st.text())

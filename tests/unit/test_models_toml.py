@@ -80,3 +80,14 @@ def test_a_layer_counts_as_full_where_its_heads_say_so() -> None:
 
 def test_full_multi_head_attention_is_told() -> None:
     assert {model.family.id for model in SHIPPED.models if model.needs_consent} == {"llama-2-7b", "smollm2-1.7b"}
+
+
+def test_a_projector_goes_with_a_model_that_sees_and_such_a_model_has_one() -> None:
+    seeing = {model.family.id for model in SHIPPED.models if "vision" in model.family.abilities}
+    assert {other for model in SHIPPED.by_role("projector") for other in model.family.goes_with} == seeing
+
+
+def test_layers_that_are_not_full_have_a_window_or_are_said_to_keep_a_state() -> None:
+    for family in {model.family.id: model.family for model in SHIPPED.models}.values():
+        assert family.full_layers <= family.layers
+        assert family.full_layers == family.layers or family.hybrid, family.id
