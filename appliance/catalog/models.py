@@ -88,9 +88,10 @@ class Model:
     """One model file. `size` in bytes (0: not known), `context` in tokens, as trained (0: not known).
 
     `source` says where it comes from: `pypi:NAME==VERSION`, where `member` is the file inside the
-    archive and `archive_sha256` the archive's own hash, or `hf:OWNER/REPOSITORY@REVISION/FILE`. A
-    `trial` model proves that the box works and is not meant for work. A `local` one is a file that
-    the admin vouches for, not this version of the appliance.
+    archive and `archive_sha256` the archive's own hash, or `hf:OWNER/REPOSITORY@REVISION/FILE`; an
+    admin's own may name an address or a `file:/path`. A `trial` model proves that the box works
+    and is not meant for work. A `local` one is a file that the admin vouches for, not this
+    version of the appliance.
     """
 
     id: str

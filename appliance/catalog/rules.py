@@ -17,8 +17,12 @@ ABILITIES = ("tools", "thinking", "vision")
 Rule = Callable[[Any], str]
 Table = Mapping[str, Any]
 
+# Where a file comes from: a package, a hub, or (the admin's own) an address or a place on this machine.
 SOURCE = re.compile(
-    r"pypi:[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+|hf:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^/@]*)/(?P<file>[^@]+)",
+    r"pypi:[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+"
+    r"|hf:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^/@]*)/(?P<file>[^@]+)"
+    r"|https?://\S+"
+    r"|file:/[^\n]+",
     re.ASCII,
 )
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
@@ -108,7 +112,7 @@ def _identifier(value: Any) -> str:
 def _source(value: Any) -> str:
     found = SOURCE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        return "must be pypi:NAME==VERSION or hf:OWNER/REPOSITORY@REVISION/FILE"
+        return "must be hf:OWNER/REPOSITORY@REVISION/FILE, pypi:NAME==VERSION, https://... or file:/..."
     return "" if _hex(40)(found["revision"] or "") == "" else "has a revision that is not 40 hexadecimal digits"
 
 

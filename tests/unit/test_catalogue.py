@@ -178,7 +178,7 @@ CHANGES = [
         "hf:owner",
         "http:owner",
         "files.q4_k_m.source",
-        "must be pypi:NAME==VERSION or hf:OWNER/",
+        "must be hf:OWNER/REPOSITORY@REVISION/FILE, pypi:",
     ),
     ("size = 1000", 'size = 1\nmember = "m"', "files.q4_k_m.member", "belongs to a file from an archive (pypi:)"),
     ("bits = 4\n", "", "files.q4_k_m.bits", "is missing"),
@@ -279,6 +279,14 @@ def test_a_new_family_and_a_new_file_are_the_admins_own() -> None:
     found = parse(SOUND, family + file)
     assert found.local == {"mine-q4_k_m", "mine-q8_0", "talk-3.5-q2"}
     assert found.get("talk-3.5-q2").family is found.get("talk-3.5-q8_0").family
+
+
+@pytest.mark.parametrize("source", ["https://files.example/f.gguf", "file:/media/stick/f.gguf"])
+def test_the_admins_own_file_may_come_from_an_address_or_this_machine(source: str) -> None:
+    file = f'["talk-3.5".files.q2]\nsource = "{source}"\nquantization = "Q2_K"\nbits = 2\n'
+    open_, whole = (parse(SOUND, file + more) for more in ("", f'size = 9\nsha256 = "{SHA}"\n'))
+    assert open_.get("talk-3.5-q2").hub is None
+    assert [found.get("talk-3.5-q2").is_locked for found in (open_, whole)] == [False, True]
 
 
 def test_a_mistake_in_the_admins_file_is_told_by_its_line_there() -> None:

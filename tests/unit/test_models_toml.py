@@ -41,6 +41,7 @@ def test_more_than_fifty_files_are_pinned_and_no_two_are_the_same() -> None:
     hashes = [model.sha256 for model in SHIPPED.models if model.sha256]
     assert len(set(hashes)) == len(hashes)
     assert len({model.source for model in SHIPPED.models}) == len(SHIPPED.models)
+    assert all(model.hub or model.id == EMBEDDED for model in SHIPPED.models)
 
 
 @pytest.mark.parametrize("size_class", ["4b", "7b", "13b", "30b"])
