@@ -124,9 +124,14 @@ class Model:
         return bool(self.size and self.sha256 and (self.hub is None or self.hub.revision))
 
     @property
+    def can_write(self) -> bool:
+        """Whether it writes text, as opposed to one that compares texts or looks at pictures."""
+        return self.role in _WRITERS
+
+    @property
     def needs_consent(self) -> str:
         """Why the admin must say yes before people share this model; empty when there is no reason."""
-        if self.role not in _WRITERS or self.family.grouped_query:
+        if not self.can_write or self.family.grouped_query:
             return ""
         return (
             "every head keeps its own keys and values, so that each request needs several times the memory "

@@ -59,7 +59,8 @@ def chosen_model(home: Home, settings: Settings) -> Model | None:
 def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
-    Raises catalogue-bad, model-unknown, model-missing, model-truncated, model-not-gguf or engine-missing.
+    Raises catalogue-bad, model-unknown, model-cannot-chat, model-missing, model-truncated, model-not-gguf or
+    engine-missing.
     """
     engines: list[Engine] = []
     processes: list[ProcessSpec] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from appliance.catalog.models import Catalogue, Model
@@ -34,6 +36,14 @@ def test_a_model_that_is_not_in_the_catalogue_is_refused_and_the_known_ones_are_
         choose(EngineSettings(model="bigg"), CATALOGUE, MACHINE)
     assert caught.value.code == "model-unknown"
     assert f"{EMBEDDED}, big" in caught.value.hint
+
+
+@pytest.mark.parametrize("role", ["embed", "rerank", "projector"])
+def test_a_model_that_writes_no_text_cannot_chat(role: str) -> None:
+    other = Catalogue((replace(model("eyes"), role=role),))
+    with pytest.raises(ApplianceError, match=role) as caught:
+        choose(EngineSettings(model="eyes"), other, MACHINE)
+    assert caught.value.code == "model-cannot-chat"
 
 
 def test_no_slot_has_more_context_than_the_model_was_trained_for() -> None:
