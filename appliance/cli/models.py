@@ -2,71 +2,77 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
 
+from appliance.catalog.rules import ROLES
 from appliance.cli.common import Json, home_of, settings_of
-from appliance.cli.output import Progress, document, say, table
+from appliance.cli.output import Progress, document, say, table, write
 
 app = typer.Typer(help="The models this box can run.", no_args_is_help=True, rich_markup_mode=None)
 
 ModelId = Annotated[
     str | None, typer.Argument(help="Model id, as `models list` shows it; the chosen one when left out.")
 ]
+Role = Enum("Role", [(role, role) for role in ROLES])  # type: ignore[misc]
 
 
 @app.command(name="list")
-def list_models(context: typer.Context, as_json: Json = False) -> None:
-    """List the models of the catalogue: which are here, which one is chosen.
+def list_models(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="Every model of the catalogue, not only those here.")] = False,
+    role: Annotated[Role | None, typer.Option(help="Only the models for this.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the models that are here, and the chosen one; with --all, every model of the catalogue.
 
-    Example: appliance models list
+    Example: appliance models list --all --role chat
     """
     from appliance.artifacts.shelf import Shelf
+    from appliance.cli.model_words import COLUMNS, row, summary
     from appliance.control.plan import catalogue, chosen_model
-    from appliance.units import show_bytes
 
     home = home_of(context)
-    shelf, chosen = Shelf(home.models), chosen_model(settings_of(home))
+    shelf, chosen = Shelf(home.models), chosen_model(home, settings_of(home))
+    wanted = [model for model in catalogue(home).models if role is None or model.role == role.value]
     found = [
-        {
-            "id": model.id,
-            "title": model.title,
-            "role": model.role,
-            "quantization": model.quantization,
-            "size": model.size,
-            "licence": model.licence,
-            "trial": model.trial,
-            "on_shelf": shelf.has(model),
-            "chosen": model == chosen,
-        }
-        for model in catalogue().models
+        (model, here)
+        for model, here in ((model, shelf.has(model)) for model in wanted)
+        if every or here or model == chosen
     ]
     if as_json:
-        document(found)
+        document([summary(model, here=here, chosen=model == chosen) for model, here in found])
         return
-    table(
-        ["id", "for", "quantization", "size", "licence", "state"],
-        [
-            [
-                model["id"],
-                model["role"],
-                model["quantization"],
-                show_bytes(int(str(model["size"]))),
-                model["licence"],
-                ", ".join(
-                    word
-                    for word, holds in (
-                        ("chosen", model["chosen"]),
-                        ("here" if model["on_shelf"] else "not fetched", True),
-                        ("trial model", model["trial"]),
-                    )
-                    if holds
-                ),
-            ]
-            for model in found
-        ],
-    )
+    table(COLUMNS, [row(model, here=here, chosen=model == chosen) for model, here in found])
+    if len(found) < len(wanted):
+        say(f"{len(wanted) - len(found)} more are in the catalogue: `appliance models list --all`.")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    model_id: Annotated[str, typer.Argument(help="Model id, as `models list --all` shows it.")],
+    as_json: Json = False,
+) -> None:
+    """Tell everything that is known about a model.
+
+    Example: appliance models show qwen3-8b-q4_k_m
+    """
+    from appliance.artifacts.shelf import Shelf
+    from appliance.cli.model_words import details, sentences
+    from appliance.control.plan import catalogue, chosen_model
+
+    home = home_of(context)
+    model = catalogue(home).get(model_id)
+    here, chosen = Shelf(home.models).has(model), model == chosen_model(home, settings_of(home))
+    if as_json:
+        document(details(model, here=here, chosen=chosen))
+        return
+    told = sentences(model, here=here, chosen=chosen)
+    width = max(len(word) for word, _ in told)
+    write("".join(f"{word.ljust(width)}  {text}\n" for word, text in told))
 
 
 @app.command()
@@ -80,7 +86,7 @@ def pull(context: typer.Context, model_id: ModelId = None) -> None:
 
     home = home_of(context)
     home.prepare()
-    model = catalogue().get(model_id) if model_id else chosen_model(settings_of(home))
+    model = catalogue(home).get(model_id) if model_id else chosen_model(home, settings_of(home))
     if model is None:
         say("The engine is somebody else's: there is no model to fetch.")
         return
@@ -103,7 +109,7 @@ def verify(context: typer.Context, model_id: ModelId = None, as_json: Json = Fal
     from appliance.control.plan import catalogue, chosen_model
 
     home = home_of(context)
-    model = catalogue().get(model_id) if model_id else chosen_model(settings_of(home))
+    model = catalogue(home).get(model_id) if model_id else chosen_model(home, settings_of(home))
     if model is None:
         say("The engine is somebody else's: there is no model to verify.")
         if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from appliance.config.lines import line_of
 from appliance.config.settings import EngineSettings, Settings
 from appliance.errors import ApplianceError
 
@@ -69,20 +69,3 @@ def _known_keys(table: list[str]) -> list[str]:
             return []
         model = field.annotation
     return list(model.model_fields)
-
-
-def line_of(text: str, keys: list[str]) -> int | None:
-    """The 1-based line where a dotted key stands in TOML text, or of its table; None if nowhere."""
-    table: list[str] = []
-    best: int | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"^\s*\[\s*([^\[\]]+?)\s*\]", line)
-        if header:
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
-            if table == keys[: len(table)]:
-                best = number
-            continue
-        pair = re.match(r"^\s*([A-Za-z0-9_.\-\"' ]+?)\s*=", line)
-        if pair and table + [part.strip().strip("\"'") for part in pair[1].split(".")] == keys:
-            return number
-    return best

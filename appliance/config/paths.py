@@ -27,6 +27,11 @@ class Home:
     state: Path
 
     @property
+    def local_models(self) -> Path:
+        """The admin's own additions to the catalogue; usually missing."""
+        return self.config.parent / "models.local.toml"
+
+    @property
     def database(self) -> Path:
         return self.state / "appliance.db"
 

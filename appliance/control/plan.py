@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from appliance.artifacts import gguf
 from appliance.artifacts.shelf import Shelf
@@ -16,6 +17,7 @@ from appliance.deployment import Deployment, Engine
 from appliance.engine.arguments import EnginePlan
 from appliance.engine.location import find
 from appliance.engine.process import engine_process
+from appliance.errors import ApplianceError
 from appliance.hardware.probe import probe
 from appliance.selector.choose import Choice, choose
 from appliance.supervise.spec import Probe, ProcessSpec
@@ -29,27 +31,43 @@ class Plan:
     processes: tuple[ProcessSpec, ...]
 
 
-def catalogue() -> Catalogue:
-    """The models that this version knows."""
-    return parse((resources.files("appliance.catalog") / "models.toml").read_text())
+def catalogue(home: Home | None = None) -> Catalogue:
+    """The models that this version knows, and those that the admin of a home has added. Raises catalogue-bad."""
+    packaged = (resources.files("appliance.catalog") / "models.toml").read_text()
+    return parse(packaged, _local_models(home.local_models) if home else "")
 
 
-def chosen_model(settings: Settings) -> Model | None:
+def _local_models(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ApplianceError(
+            "catalogue-bad", f"{path} cannot be read: {error}.", "Check the file's owner, rights and encoding."
+        ) from error
+
+
+def chosen_model(home: Home, settings: Settings) -> Model | None:
     """The model that this machine is to run; None when the engine is somebody else's."""
     chat = settings.engines.get("chat")
     if chat is None or chat.url is not None:
         return None
-    return choose(chat, catalogue(), probe()).model
+    return choose(chat, catalogue(home), probe()).model
 
 
 def make_plan(home: Home, settings: Settings) -> Plan:
-    """Decide what runs. Raises model-unknown, model-missing, model-truncated, model-not-gguf or engine-missing."""
+    """Decide what runs.
+
+    Raises catalogue-bad, model-unknown, model-cannot-chat, model-missing, model-truncated, model-not-gguf or
+    engine-missing.
+    """
     engines: list[Engine] = []
     processes: list[ProcessSpec] = []
     for role, wanted in settings.engines.items():
         if wanted.url is not None:
             continue
-        choice = choose(wanted, catalogue(), probe())
+        choice = choose(wanted, catalogue(home), probe())
         engine = _engine(home, role, choice)
         engines.append(engine)
         processes.append(_engine_process(home, engine, choice.threads))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from appliance.catalog.models import Catalogue, Model
 from appliance.config.settings import EngineSettings
+from appliance.errors import ApplianceError
 from appliance.hardware.facts import Hardware
 
 # The model that comes without a hub.
@@ -25,9 +26,15 @@ class Choice:
 def choose(settings: EngineSettings, catalogue: Catalogue, hardware: Hardware) -> Choice:
     """The model that the settings name, or the embedded one; never more context than it was trained for.
 
-    Raises model-unknown.
+    Raises model-unknown or model-cannot-chat.
     """
     model = catalogue.get(settings.model or EMBEDDED)
+    if not model.can_write:
+        raise ApplianceError(
+            "model-cannot-chat",
+            f"'{model.id}' is a model for the role '{model.role}', and cannot chat.",
+            "Choose one that `appliance models list --all --role chat` shows.",
+        )
     return Choice(
         model=model,
         context=min(settings.context, model.context),

@@ -30,6 +30,7 @@ READING = {
     "keys list": (),
     "keys revoke": ("key-000000000000",),
     "models list": (),
+    "models show": ("smollm2-135m-instruct",),
     "models verify": (),
     "status": (),
     "up": (),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.load import line_of, load
+from appliance.config.lines import line_of
+from appliance.config.load import load
 from appliance.config.settings import Settings
 from appliance.errors import WRONG_USE, ApplianceError
 from appliance.units import GIB, MIB
@@ -130,3 +131,11 @@ def test_a_line_is_found_by_its_dotted_key_however_it_is_written() -> None:
     assert line_of(text, ["engines", "chat"]) == 5
     assert line_of(text, ["gateway", "host"]) == 2
     assert line_of(text, ["nowhere"]) is None
+
+
+def test_a_line_is_found_where_keys_hold_dots_and_tables_stand_in_a_line() -> None:
+    text = '["a.b"]\nx = 1\n["a.b".files."q4.1"]\nbase = { revision = 1 }\n'
+    assert line_of(text, ["a.b", "x"]) == 2
+    assert line_of(text, ["a.b", "files", "q4.1", "size"]) == 3
+    assert line_of(text, ["a.b", "files", "q4.1", "base", "revision"]) == 4
+    assert line_of(text, ["a", "b"]) is None
