@@ -1,0 +1,207 @@
+"""`appliance hardware` on machines with every kind of NVIDIA GPU, whole and broken: our driver, the real command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.box import Box, environment
+from tests.support.nvml import (
+    LOST,
+    MISMATCH,
+    NO_PERMISSION,
+    NOT_AVAILABLE,
+    NOT_LOADED,
+    NOT_SUPPORTED,
+    UNKNOWN,
+    Nvml,
+    StubGpu,
+)
+from tests.support.sysfs import FakeTree
+
+GIB = 2**30
+MIB = 2**20
+
+# A return value that no version of NVML has yet.
+UNHEARD_OF = 77
+
+# Names, sizes as the driver tells them, bus widths and memory clocks of cards as they are sold.
+CARDS = {
+    6: StubGpu("NVIDIA GeForce RTX 2060", 6 * GIB, 6 * GIB - 200 * MIB, bus=192, clock=7001, capability="7.5"),
+    8: StubGpu("NVIDIA GeForce RTX 3070", 8 * GIB, 8 * GIB - 300 * MIB, bus=256, clock=7001, capability="8.6"),
+    12: StubGpu("NVIDIA GeForce RTX 3060", 12 * GIB, 12 * GIB - 300 * MIB, bus=192, clock=7501, capability="8.6"),
+    16: StubGpu("NVIDIA GeForce RTX 4080", 16 * GIB, 16 * GIB - 400 * MIB, bus=256, clock=11201),
+    24: StubGpu("NVIDIA GeForce RTX 4090", 24 * GIB, 24 * GIB - 500 * MIB, bus=384, clock=10501, power=450_000),
+    48: StubGpu("NVIDIA RTX 6000 Ada Generation", 48 * GIB, 48 * GIB - 600 * MIB, bus=384, clock=10001, power=300_000),
+    80: StubGpu("NVIDIA A100 80GB PCIe", 80 * GIB, 80 * GIB - 700 * MIB, bus=5120, clock=1512, capability="8.0"),
+}
+BANDWIDTHS = {6: 336, 8: 448, 12: 360, 16: 717, 24: 1008, 48: 960, 80: 1935}
+
+
+class Machine:
+    """A box whose driver library is the stub."""
+
+    def __init__(self, box: Box, nvml: Nvml) -> None:
+        self._box = box
+        self._nvml = nvml
+
+    def environment(self, *gpus: StubGpu, init: int = 0) -> dict[str, str]:
+        return self._nvml.environment(self._box.folder / "gpus", *gpus, init=init)
+
+    def facts(self, *gpus: StubGpu, init: int = 0) -> Any:
+        """What `appliance hardware --json` says of a machine with these GPUs."""
+        return self._box.document("hardware", "--quick", env=self.environment(*gpus, init=init))
+
+    def words(self, *gpus: StubGpu, init: int = 0) -> str:
+        """What `appliance hardware` says of it."""
+        return self._box.run("hardware", "--quick", env=self.environment(*gpus, init=init)).stdout
+
+
+@pytest.fixture
+def machine(box: Box, nvml: Nvml) -> Machine:
+    return Machine(box, nvml)
+
+
+def test_cards_of_every_size_are_told_with_their_memory_and_its_speed(machine: Machine) -> None:
+    found = machine.facts(*CARDS.values())
+    assert found["problems"] == []
+    for index, (size, gpu) in enumerate(zip(CARDS, found["gpus"], strict=True)):
+        card = CARDS[size]
+        assert (gpu["index"], gpu["vendor"], gpu["kind"], gpu["name"]) == (index, "nvidia", "discrete", card.name)
+        assert (gpu["memory_total"], gpu["memory_free"]) == (card.total, card.free)
+        assert (gpu["bus_bits"], gpu["memory_clock_mhz"]) == (card.bus, card.clock)
+        assert round(gpu["bandwidth"] / 1e9) == BANDWIDTHS[size]
+        assert (gpu["compute_capability"], gpu["power_limit_w"]) == (card.capability, card.power // 1000)
+        assert (gpu["driver"], gpu["cuda"], gpu["users"], gpu["display"]) == ("550.54.14", "12.4", [], False)
+
+
+def test_two_cards_one_half_taken_by_another_program(machine: Machine) -> None:
+    taken = replace(
+        CARDS[24],
+        uuid="GPU-2",
+        free=12 * GIB,
+        compute=((4242, 11 * GIB, "/opt/other/bin/python3 -m train --secret x"), (99, NOT_AVAILABLE, "ollama")),
+    )
+    first, second = machine.facts(CARDS[24], taken)["gpus"]
+    assert (first["memory_free"], first["users"]) == (CARDS[24].free, [])
+    assert (second["uuid"], second["memory_free"]) == ("GPU-2", 12 * GIB)
+    assert second["users"] == [
+        {"pid": 4242, "name": "python3", "bytes": 11 * GIB},
+        {"pid": 99, "name": "ollama", "bytes": None},
+    ]
+    assert "11 GiB used by python3 (process 4242)" in machine.words(CARDS[24], taken)
+
+
+def test_a_desktops_card_drives_a_screen_and_names_who_draws(machine: Machine) -> None:
+    both = (300, 512 * MIB, "/usr/bin/gnome-shell")
+    drawing = replace(CARDS[8], active=True, graphics=((200, 256 * MIB, "/usr/lib/xorg/Xorg"), both), compute=(both,))
+    plugged = replace(CARDS[8], mode=True)
+    first, second = machine.facts(drawing, plugged)["gpus"]
+    assert first["display"]
+    assert second["display"]
+    assert [(user["name"], user["bytes"]) for user in first["users"]] == [
+        ("gnome-shell", 512 * MIB),
+        ("Xorg", 256 * MIB),
+    ]
+
+
+def test_unified_memory_is_the_hosts(machine: Machine) -> None:
+    queries = ("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryBusWidth", "nvmlDeviceGetMaxClockInfo")
+    spark = StubGpu(
+        "NVIDIA GB10", 0, 0, power=0, capability="12.1", fail=tuple((one, NOT_SUPPORTED) for one in queries)
+    )
+    found = machine.facts(spark)
+    (gpu,) = found["gpus"]
+    assert found["problems"] == []
+    assert (gpu["kind"], gpu["memory_total"]) == ("unified", found["memory"])
+    assert (gpu["memory_free"], gpu["bandwidth"], gpu["power_limit_w"]) == (found["memory_available"], None, None)
+
+
+@pytest.mark.parametrize("query", ["all", "nvmlDeviceGetPowerManagementLimit"])
+def test_a_lost_card_is_a_problem_and_the_others_are_told(machine: Machine, query: str) -> None:
+    lost = replace(CARDS[24], fail=((query, LOST),))
+    found = machine.facts(CARDS[24], lost, CARDS[12])
+    assert [gpu["index"] for gpu in found["gpus"]] == [0, 2]
+    assert [(one["subject"], one["code"]) for one in found["problems"]] == [("NVIDIA card 1", "gpu-lost")]
+
+
+def test_a_query_that_fails_costs_one_fact_and_a_needed_one_the_card(machine: Machine) -> None:
+    odd = replace(
+        CARDS[24], fail=(("nvmlDeviceGetComputeRunningProcesses_v3", UNKNOWN), ("nvmlDeviceGetUUID", UNKNOWN))
+    )
+    nameless = replace(CARDS[24], fail=(("nvmlDeviceGetName", UNKNOWN),))
+    hidden = replace(CARDS[24], fail=(("nvmlDeviceGetMemoryInfo", NO_PERMISSION),))
+    found = machine.facts(odd, nameless, hidden)
+    assert [(gpu["index"], gpu["uuid"]) for gpu in found["gpus"]] == [(0, "")]
+    assert [one["code"] for one in found["problems"]] == ["nvidia-failed", "gpu-no-permission"]
+    assert "(NVML 999)" in found["problems"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("init", "code"),
+    [
+        (MISMATCH, "nvidia-driver-mismatch"),
+        (NOT_LOADED, "nvidia-driver-not-loaded"),
+        (NO_PERMISSION, "nvidia-no-permission"),
+        (UNHEARD_OF, "nvidia-failed"),
+    ],
+)
+def test_a_driver_that_does_not_work_is_a_fact_with_a_reason(machine: Machine, init: int, code: str) -> None:
+    found = machine.facts(CARDS[24], init=init)
+    assert found["gpus"] == []
+    (problem,) = found["problems"]
+    assert (problem["subject"], problem["code"]) == ("NVIDIA driver", code)
+
+
+def test_a_person_reads_why_there_is_no_card_and_what_to_do(machine: Machine) -> None:
+    lines = machine.words(CARDS[24], init=MISMATCH).splitlines()
+    assert lines[-2] == "Graphics card  none that can be used"
+    assert lines[-1].startswith("Problem        NVIDIA driver: The NVIDIA driver was updated")
+    assert lines[-1].endswith("restart the machine.")
+
+
+@pytest.mark.parametrize("card", [True, False], ids=["card", "no card"])
+def test_without_the_library_a_card_lacks_its_driver(tmp_path: Path, card: bool) -> None:
+    """An empty file in the library's place is none, whatever this machine has installed."""
+    fake = FakeTree(tmp_path)
+    fake.write({"proc/cpuinfo": "model name\t: Test CPU\n"})
+    if card:
+        fake.card("0000:01:00.0", 0x10DE, 0x2684)
+    (tmp_path / "libnvidia-ml.so.1").touch()
+    program = (
+        "import json, sys; from pathlib import Path; from appliance.hardware.probe import probe;"
+        " from appliance.hardware.tree import Tree; root = Path(sys.argv[1]);"
+        " print(json.dumps(probe(tree=Tree(root / 'proc', root / 'sys', root / 'dev')).to_json()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env=environment() | {"LD_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["gpus"] == []
+    assert [one["code"] for one in found["problems"]] == (["nvidia-driver-missing"] if card else [])
+
+
+def test_facts_saved_on_one_machine_are_shown_on_another(box: Box, machine: Machine) -> None:
+    document = box.run("hardware", "--json", env=machine.environment(CARDS[24], CARDS[24])).stdout
+    assert json.loads(document)["memory_bandwidth"] > 0
+    saved = box.folder / "facts.json"
+    saved.write_text(document)
+    assert box.run("hardware", "--json", "--from", str(saved)).stdout == document
+    assert box.run("hardware", "--from", str(saved)).stdout.count("NVIDIA GeForce RTX 4090") == 2
+    assert not box.state.exists(), "looking changes nothing"
+
+
+def test_a_file_that_holds_no_facts_is_refused(box: Box) -> None:
+    error = box.document("hardware", "--from", str(box.config), code=2)["error"]
+    assert error["code"] == "hardware-file-bad"
+    assert str(box.config) in error["message"]
