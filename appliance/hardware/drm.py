@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance.hardware.facts import Gpu, Kind, Problem
 from appliance.hardware.pci import Card, cards
+from appliance.hardware.problems import problem
 from appliance.hardware.tree import HOST, Tree, number, text
 
 _MAKERS = {"amd": "AMD", "intel": "Intel"}
@@ -32,11 +33,11 @@ def find(memory: int, available: int, tree: Tree = HOST, names: Names | None = N
         if node is None:
             # Servers often have an Intel GPU that nobody gave a driver, and nobody misses it.
             if card.address != _INTEL_INTEGRATED:
-                problems.append(_no_driver(name))
+                problems.append(problem(name, "gpu-driver-missing"))
             continue
         kind, total, free, trouble = (_amd if card.vendor == "amd" else _intel)(card, node, memory, available)
         gpus.append(_gpu(card, node, name, kind, total, free))
-        problems += [Problem(name, *one) for one in (*trouble, *_permission(card, tree))]
+        problems += [problem(name, code) for code in trouble] + _permission(card, name, tree)
     return gpus, problems
 
 
@@ -65,11 +66,11 @@ def _gpu(card: Card, node: Path, name: str, kind: Kind, total: int, free: int) -
 # In microwatts: amdgpu's, and that of Intel's i915 and xe.
 _POWER_FILES = ("hwmon/hwmon*/power1_cap", "hwmon/hwmon*/power1_max")
 
-_Memory = tuple[Kind, int, int, list[tuple[str, str]]]
+_Memory = tuple[Kind, int, int, list[str]]
 
 
 def _amd(card: Card, node: Path, memory: int, available: int) -> _Memory:
-    """Kind, memory and free memory of an AMD GPU, and what is wrong.
+    """Kind, memory and free memory of an AMD GPU, and the codes of what is wrong.
 
     Its driver shows VRAM (its own, or a part of the host's that the firmware set aside) and GTT (the host's
     memory that it may borrow). A GPU in a processor can use both. The driver knows the memory's maker of
@@ -78,7 +79,7 @@ def _amd(card: Card, node: Path, memory: int, available: int) -> _Memory:
     """
     total, used = (number(card.folder / f"mem_info_vram_{what}") for what in ("total", "used"))
     if total is None:
-        return "discrete", 0, 0, [_SIZE_UNKNOWN]
+        return "discrete", 0, 0, ["gpu-memory-unknown"]
     free = max(0, total - (used or 0))
     maker = text(card.folder / "mem_info_vram_vendor")
     borrow = number(card.folder / "mem_info_gtt_total") or 0
@@ -89,7 +90,7 @@ def _amd(card: Card, node: Path, memory: int, available: int) -> _Memory:
 
 
 def _intel(card: Card, node: Path, memory: int, available: int) -> _Memory:
-    """Kind, memory and free memory of an Intel GPU, and what is wrong.
+    """Kind, memory and free memory of an Intel GPU, and the codes of what is wrong.
 
     The xe driver gives the size of a card's memory for each tile, i915 only in Intel's own builds of it, and
     neither of them otherwise. Only the latter says how much is free.
@@ -99,38 +100,17 @@ def _intel(card: Card, node: Path, memory: int, available: int) -> _Memory:
     tiles = [number(file) or 0 for file in card.folder.glob("tile*/physical_vram_size_bytes")]
     total = number(node / "lmem_total_bytes") or sum(tiles)
     if not total:
-        return "discrete", 0, 0, [_SIZE_UNKNOWN]
+        return "discrete", 0, 0, ["gpu-memory-unknown"]
     free = number(node / "lmem_avail_bytes")
-    return ("discrete", total, total, [_USE_UNKNOWN]) if free is None else ("discrete", total, free, [])
+    return ("discrete", total, total, ["gpu-use-unknown"]) if free is None else ("discrete", total, free, [])
 
 
-_SIZE_UNKNOWN = (
-    "gpu-memory-unknown",
-    "The card's driver does not say how much memory it has, so the card is not counted on; a newer Linux kernel may.",
-)
-_USE_UNKNOWN = (
-    "gpu-use-unknown",
-    "The card's driver does not say how much of its memory is in use, so all of it counts as free;"
-    " let no other program use the card.",
-)
-
-
-def _no_driver(name: str) -> Problem:
-    return Problem(
-        name,
-        "gpu-driver-missing",
-        "The card has no driver; install the newest Linux kernel and the package of firmware for its maker.",
-    )
-
-
-def _permission(card: Card, tree: Tree) -> list[tuple[str, str]]:
+def _permission(card: Card, name: str, tree: Tree) -> list[Problem]:
     """What is wrong when this process may not compute on a card: programs do that through its render node."""
     node = next((card.folder / "drm").glob("renderD*"), None)
     if node is not None and os.access(tree.dev / "dri" / node.name, os.R_OK | os.W_OK):
         return []
-    file = f"/dev/dri/{node.name}" if node else "/dev/dri"
-    reason = f"This user may not use the card; add it to the group `render`, or give the container {file}."
-    return [("gpu-no-permission", reason)]
+    return [problem(name, "gpu-no-permission", file=f"/dev/dri/{node.name if node else 'renderD*'}")]
 
 
 def _plain_name(card: Card) -> str:

@@ -10,14 +10,12 @@ from appliance.errors import ApplianceError
 
 Vendor = Literal["nvidia", "amd", "intel"]
 
-# discrete: memory of its own. integrated: part of the processor, borrows the host's memory.
-# unified: one memory for processor and GPU, by design (NVIDIA GB10, Jetson).
 Kind = Literal["discrete", "integrated", "unified"]
 
 
 @dataclass(frozen=True, slots=True)
 class GpuUser:
-    """A process that holds memory of a GPU; `bytes` is None where the driver does not say how much."""
+    """A process that holds memory of the GPU; `bytes` is left open where the driver does not say how much."""
 
     pid: int
     name: str
@@ -26,11 +24,14 @@ class GpuUser:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU. None stands for what its driver does not tell.
+    """One GPU. What its driver does not tell is left open.
 
-    `index` is the driver's own number: NVML's for NVIDIA, that of `/dev/dri/cardN` else. `memory_total`
-    is 0 where nobody says how much there is. `cuda` is the newest CUDA that the driver can run.
-    `bandwidth` is reckoned from the two fields before it. `display`: a screen is attached or drawn on.
+    `index` is the driver's own number: NVML's for NVIDIA, that of `/dev/dri/cardN` for others. `kind`:
+    `discrete` has memory of its own, `integrated` is part of the processor and borrows the host's, `unified`
+    shares one memory with the processor by design (NVIDIA GB10, Jetson). `memory_total` is 0 where nobody
+    says how much there is. `users`: the programs on it, where the driver lists them (NVIDIA). `cuda` is the
+    newest version that the driver can run. `bandwidth` is reckoned from bus width and memory clock.
+    `display`: a screen is attached or drawn on.
     """
 
     index: int
@@ -53,7 +54,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something of the machine that cannot be used: which, a stable code, and why with what to do."""
+    """Something that cannot be used or is not known: what, a code that never changes its meaning, the reason and cure."""
 
     subject: str
     code: str
@@ -62,11 +63,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What this process may use of the machine. Memory in bytes, and never above a container's limit.
+    """What this process may use of the machine.
 
-    `cpu_flags` are the instruction sets that the engine has code for; `cores` are physical ones.
-    `memory_bandwidth` is measured (see `bandwidth`), so it is None where nobody asked for it; so are
-    `disk_total` and `disk_free`, those of the state folder, where no folder was named.
+    `cpu_flags` are the instruction sets that the engine has code for; `cores` are physical ones. `memory`
+    and `memory_available` are never above what a container allows. `memory_bandwidth` is measured, all cores
+    at once, and counts each byte read once; it is left open unless asked for. `disk_total` and `disk_free`
+    are those of the disk with the state folder.
     """
 
     cpu_model: str

@@ -10,6 +10,7 @@ from typing import Any
 
 from appliance.hardware.facts import Gpu, GpuUser, Problem, ddr_bandwidth
 from appliance.hardware.pci import cards
+from appliance.hardware.problems import problem
 from appliance.hardware.tree import HOST, Tree
 
 _LIBRARY = "libnvidia-ml.so.1"
@@ -17,36 +18,12 @@ _DRIVER = "NVIDIA driver"
 
 # NVML's return values that have words of their own; nvml.h numbers them.
 _NO_PERMISSION, _NOT_LOADED, _LOST, _RESET_REQUIRED, _MISMATCH = 4, 9, 15, 16, 18
-
-_MISSING = Problem(
-    _DRIVER,
-    "nvidia-driver-missing",
-    "There is an NVIDIA card but no driver for it; install NVIDIA's driver, or let the container use the card.",
-)
-_DRIVER_PROBLEMS = {
-    _NO_PERMISSION: (
-        "nvidia-no-permission",
-        "This user may not use the NVIDIA cards; let it read and write /dev/nvidia*, or run this as root.",
-    ),
-    _NOT_LOADED: (
-        "nvidia-driver-not-loaded",
-        "The NVIDIA driver is installed but not running; restart the machine, and if that does not help,"
-        " install the driver again.",
-    ),
-    _MISMATCH: (
-        "nvidia-driver-mismatch",
-        "The NVIDIA driver was updated while an older one was running, and the two do not fit together;"
-        " restart the machine.",
-    ),
+_OF_DRIVER = {
+    _NO_PERMISSION: "nvidia-no-permission",
+    _NOT_LOADED: "nvidia-driver-not-loaded",
+    _MISMATCH: "nvidia-driver-mismatch",
 }
-_CARD_PROBLEMS = {
-    _NO_PERMISSION: ("gpu-no-permission", "This user may not read this card; run this as root to see it."),
-    _LOST: (
-        "gpu-lost",
-        "The card no longer answers; switch the machine off, check the card's power cables, and switch it on again.",
-    ),
-    _RESET_REQUIRED: ("gpu-needs-reset", "The card must be reset before it works again; restart the machine."),
-}
+_OF_CARD = {_NO_PERMISSION: "gpu-no-permission", _LOST: "gpu-lost", _RESET_REQUIRED: "gpu-needs-reset"}
 
 
 def find(memory: int, available: int, tree: Tree = HOST) -> tuple[list[Gpu], list[Problem]]:
@@ -57,19 +34,17 @@ def find(memory: int, available: int, tree: Tree = HOST) -> tuple[list[Gpu], lis
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError:
-        return [], [_MISSING] if cards("nvidia", tree) else []
+        return [], [problem(_DRIVER, "nvidia-driver-missing")] if cards("nvidia", tree) else []
     # Half of the time that a short command takes goes into this import, so machines without the library do not pay it.
     import pynvml as nvml  # type: ignore[import-untyped]
 
     try:
         nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        return [], [_problem(error, _DRIVER, _DRIVER_PROBLEMS)]
-    try:
         return _all(nvml, memory, available)
     except nvml.NVMLError as error:
-        return [], [_problem(error, _DRIVER, _DRIVER_PROBLEMS)]
+        return [], [_failure(error, _DRIVER, _OF_DRIVER)]
     finally:
+        # Without an initialization before it this fails too.
         with contextlib.suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
 
@@ -81,18 +56,13 @@ def _all(nvml: Any, memory: int, available: int) -> tuple[list[Gpu], list[Proble
         try:
             gpus.append(_gpu(nvml, index, memory, available))
         except nvml.NVMLError as error:
-            problems.append(_problem(error, f"NVIDIA card {index}", _CARD_PROBLEMS))
+            problems.append(_failure(error, f"NVIDIA card {index}", _OF_CARD, f"/dev/nvidia{index}"))
     return gpus, problems
 
 
-def _problem(error: Any, subject: str, known: dict[int, tuple[str, str]]) -> Problem:
-    """A failure of NVML in words."""
-    unknown = (
-        "nvidia-failed",
-        f'NVIDIA\'s driver failed with "{error}" (NVML {error.value}); restart the machine, and if that does'
-        " not help, install the driver again.",
-    )
-    return Problem(subject, *known.get(error.value, unknown))
+def _failure(error: Any, subject: str, codes: dict[int, str], file: str = "") -> Problem:
+    """A failure of NVML in words. `file` is the card's own in /dev."""
+    return problem(subject, codes.get(error.value, "nvidia-failed"), error=error, value=error.value, file=file)
 
 
 def _gpu(nvml: Any, index: int, memory: int, available: int) -> Gpu:

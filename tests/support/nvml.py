@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.box import ROOT
 
 # Return values of NVML, as nvml.h numbers them.
-NOT_SUPPORTED, NO_PERMISSION, NOT_LOADED, LOST, MISMATCH, UNKNOWN = 3, 4, 9, 15, 18, 999
+NOT_SUPPORTED, NO_PERMISSION, NOT_LOADED, LOST, RESET_REQUIRED, MISMATCH, UNKNOWN = 3, 4, 9, 15, 16, 18, 999
 
 # What NVML says for a process's memory when it does not know it.
 NOT_AVAILABLE = 2**64 - 1

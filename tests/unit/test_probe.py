@@ -43,7 +43,8 @@ def test_what_the_kernel_tells_is_read_from_its_files(tmp_path: Path) -> None:
         }
     )
     found = probe(tree=fake.tree)
-    assert (found.cpu_model, found.cpu_flags, found.numa_nodes) == ("Test CPU", {"avx2", "fma"}, 2)
+    assert (found.cpu_model, found.numa_nodes) == ("Test CPU", 2)
+    assert found.cpu_flags == {"avx2", "fma"}
 
 
 @pytest.mark.parametrize("threads", [1, 3])
