@@ -3,46 +3,51 @@
 from __future__ import annotations
 
 import ctypes
-import threading
+import mmap
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from appliance.units import MIB
 
-# Far more than processors keep in their caches, and little beside any model.
-_TOTAL = 512 * MIB
+# More than workstations' processors keep in their caches, little beside any model, and filled in a third of a second.
+_TOTAL = 256 * MIB
 _SECONDS = 0.25
 
 
 def measure(threads: int, available: int, seconds: float = _SECONDS) -> int | None:
-    """Bytes read per second by all threads together; None when memory is too short for an honest figure.
+    """Bytes read per second by all threads together; None where memory is too short for an honest figure.
 
     Counted are bytes read, once each, and nothing is written meanwhile: that is what an engine does with the
     weights for every token. Each thread searches a block of its own for a byte that is not there, with the
-    C library's `memchr`, which reads as wide as the processor can and lets go of Python's lock. Each thread
-    fills its own block first: memory that was never written is one shared page of zeros, which would be read
-    from the cache, and on a machine with several memory controllers the filling thread gets the nearest.
+    C library's `memchr`, which reads as wide as the processor can and lets go of Python's lock. All blocks
+    are filled first: memory that was never written is one shared page of zeros, read from the cache.
     """
     if available < 4 * _TOTAL:
         return None
-    start = threading.Barrier(threads)
-    rates: list[float] = []
 
-    def read() -> None:
-        block = ctypes.create_string_buffer(_TOTAL // threads)
-        ctypes.memset(block, 1, len(block))
-        start.wait()
+    def read(block: ctypes.Array[ctypes.c_char]) -> float:
         began, count = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - began) < seconds:
             _memchr(block, 2, len(block))
             count += len(block)
-        rates.append(count / elapsed)
+        return count / elapsed
 
-    workers = [threading.Thread(target=read) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return int(sum(rates))
+    try:
+        blocks = [_block(_TOTAL // threads) for _ in range(threads)]
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(_fill, blocks))
+            return int(sum(pool.map(read, blocks)))
+    except (OSError, RuntimeError):
+        # A limit of ours on memory or on threads.
+        return None
+
+
+def _block(size: int) -> ctypes.Array[ctypes.c_char]:
+    return (ctypes.c_char * size).from_buffer(mmap.mmap(-1, size))
+
+
+def _fill(block: ctypes.Array[ctypes.c_char]) -> None:
+    ctypes.memset(block, 1, len(block))
 
 
 _memchr = ctypes.CDLL(None).memchr

@@ -54,7 +54,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that cannot be used or is not known: what, a code that never changes its meaning, the reason and cure."""
+    """Something that cannot be used or is not known: what, a stable code, and the reason with what to do."""
 
     subject: str
     code: str

@@ -58,3 +58,8 @@ def test_the_measured_speed_of_memory_is_plausible(threads: int, monkeypatch: py
 
 def test_where_memory_is_short_nothing_is_measured() -> None:
     assert bandwidth.measure(2, available=64 * MIB) is None
+
+
+def test_where_memory_is_refused_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bandwidth, "_TOTAL", 2**60)
+    assert bandwidth.measure(1, available=2**62) is None
