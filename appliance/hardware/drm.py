@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.hardware.facts import Gpu, Kind, Problem
-from appliance.hardware.pci import Card, cards
+from appliance.hardware.facts import Gpu, Kind, Problem, Vendor
+from appliance.hardware.pci import VENDORS, Card, cards
 from appliance.hardware.problems import problem
 from appliance.hardware.tree import HOST, Tree, number, text
 
@@ -19,8 +19,8 @@ _MAKERS = {"amd": "AMD", "intel": "Intel"}
 # Intel's own GPU in the processor has stood at this PCI address for twenty years; a card never does.
 _INTEL_INTEGRATED = "0000:00:02.0"
 
-Names = Mapping[tuple[int, int], str]
-_VENDOR_IDS = {"amd": 0x1002, "intel": 0x8086}
+# Names by maker and model number.
+Names = Mapping[tuple[Vendor, int], str]
 
 
 def find(memory: int, available: int, tree: Tree = HOST, names: Names | None = None) -> tuple[list[Gpu], list[Problem]]:
@@ -28,7 +28,7 @@ def find(memory: int, available: int, tree: Tree = HOST, names: Names | None = N
     gpus: list[Gpu] = []
     problems: list[Problem] = []
     for card in [*cards("amd", tree), *cards("intel", tree)]:
-        name = (names or {}).get((_VENDOR_IDS[card.vendor], card.device)) or _plain_name(card)
+        name = (names or {}).get((card.vendor, card.device)) or _plain_name(card)
         node = next((card.folder / "drm").glob("card[0-9]*"), None)
         if node is None:
             # Servers often have an Intel GPU that nobody gave a driver, and nobody misses it.
@@ -92,8 +92,8 @@ def _amd(card: Card, node: Path, memory: int, available: int) -> _Memory:
 def _intel(card: Card, node: Path, memory: int, available: int) -> _Memory:
     """Kind, memory and free memory of an Intel GPU, and the codes of what is wrong.
 
-    The xe driver gives the size of a card's memory for each tile, i915 only in Intel's own builds of it, and
-    neither of them otherwise. Only the latter says how much is free.
+    The xe driver gives the size of a card's memory tile by tile, but not what is free of it. i915 gives both
+    in Intel's own builds, and neither in the kernel's.
     """
     if card.address == _INTEL_INTEGRATED:
         return "integrated", memory, available, []
@@ -118,8 +118,8 @@ def _plain_name(card: Card) -> str:
     return text(card.folder / "product_name") or f"{_MAKERS[card.vendor]} graphics {card.device:04x}"
 
 
-def vulkan_names() -> dict[tuple[int, int], str]:
-    """Names of GPUs by PCI vendor and device, from `vulkaninfo`; none where it is not there or does not answer."""
+def vulkan_names() -> Names:
+    """Names of GPUs from `vulkaninfo`; none where it is not there or does not answer."""
     program = shutil.which("vulkaninfo")
     if program is None:
         return {}
@@ -130,12 +130,18 @@ def vulkan_names() -> dict[tuple[int, int], str]:
     return names_in(done.stdout)
 
 
-def names_in(summary: str) -> dict[tuple[int, int], str]:
+def names_in(summary: str) -> Names:
     """The names in a `vulkaninfo --summary`, without those of renderers that run on the processor (llvmpipe)."""
-    found = {}
+    found: dict[tuple[Vendor, int], str] = {}
     for block in re.split(r"^GPU\d+:", summary, flags=re.MULTILINE)[1:]:
         said = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", block, flags=re.MULTILINE))
-        if {"vendorID", "deviceID", "deviceName"} <= said.keys() and not said.get("deviceType", "").endswith("_CPU"):
+        vendor = VENDORS.get(_hex(said.get("vendorID", "")))
+        if vendor and "deviceName" in said and not said.get("deviceType", "").endswith("_CPU"):
             # The driver's name for the chip comes last: "AMD Radeon RX 6700 XT (RADV NAVI22)".
-            found[int(said["vendorID"], 0), int(said["deviceID"], 0)] = re.sub(r" \([^)]*\)$", "", said["deviceName"])
+            found[vendor, _hex(said.get("deviceID", ""))] = re.sub(r" \([^)]*\)$", "", said["deviceName"])
     return found
+
+
+def _hex(digits: str) -> int:
+    """A number as `vulkaninfo` writes it; 0, which is nobody's, for anything else."""
+    return int(digits, 16) if re.fullmatch(r"0x[0-9a-f]+", digits) else 0

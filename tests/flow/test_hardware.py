@@ -1,26 +1,24 @@
-"""`appliance hardware` on machines with every kind of NVIDIA GPU, whole and broken: our driver, the real command."""
+"""Hardware facts of machines with every kind of NVIDIA GPU, whole and broken, through a driver library of ours."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from appliance.hardware.facts import GpuUser
 from tests.support import nvml as codes
 from tests.support.box import Box, environment
-from tests.support.nvml import Nvml, StubGpu
+from tests.support.nvml import Nvml, Prober, StubGpu
 from tests.support.sysfs import FakeTree
 
 GIB = 2**30
 MIB = 2**20
-
-# A return value that no version of NVML has yet.
-UNHEARD_OF = 77
 
 # Names, sizes as the driver tells them, bus widths and memory clocks of cards as they are sold.
 CARDS = {
@@ -35,109 +33,85 @@ CARDS = {
 BANDWIDTHS = {6: 336, 8: 448, 12: 360, 16: 717, 24: 1008, 48: 960, 80: 1935}
 
 
-class Machine:
-    """A box whose driver library is the stub."""
-
-    def __init__(self, box: Box, nvml: Nvml) -> None:
-        self._box = box
-        self._nvml = nvml
-
-    def environment(self, *gpus: StubGpu, init: int = 0) -> dict[str, str]:
-        return self._nvml.environment(self._box.folder / "gpus", *gpus, init=init)
-
-    def facts(self, *gpus: StubGpu, init: int = 0) -> Any:
-        """What `appliance hardware --json` says of a machine with these GPUs."""
-        return self._box.document("hardware", "--quick", env=self.environment(*gpus, init=init))
-
-    def words(self, *gpus: StubGpu, init: int = 0) -> str:
-        """What `appliance hardware` says of it."""
-        return self._box.run("hardware", "--quick", env=self.environment(*gpus, init=init)).stdout
+@pytest.fixture(scope="module")
+def machine(nvml: Nvml) -> Iterator[Prober]:
+    """A machine whose GPUs each test chooses."""
+    prober = Prober(nvml)
+    yield prober
+    prober.end()
 
 
-@pytest.fixture
-def machine(box: Box, nvml: Nvml) -> Machine:
-    return Machine(box, nvml)
+@pytest.mark.parametrize("size", CARDS)
+def test_a_card_is_told_with_its_memory_and_its_speed(machine: Prober, size: int) -> None:
+    found, card = machine.facts(CARDS[size]), CARDS[size]
+    (gpu,) = found.gpus
+    assert found.problems == ()
+    assert (gpu.index, gpu.vendor, gpu.kind, gpu.name, gpu.uuid) == (0, "nvidia", "discrete", card.name, card.uuid)
+    assert (gpu.memory_total, gpu.memory_free) == (card.total, card.free)
+    assert (gpu.bus_bits, gpu.memory_clock_mhz) == (card.bus, card.clock)
+    assert gpu.bandwidth is not None
+    assert round(gpu.bandwidth / 1e9) == BANDWIDTHS[size]
+    assert (gpu.compute_capability, gpu.power_limit_w) == (card.capability, card.power // 1000)
+    assert (gpu.driver, gpu.cuda, gpu.users, gpu.display) == ("550.54.14", "12.4", (), False)
 
 
-def test_cards_of_every_size_are_told_with_their_memory_and_its_speed(machine: Machine) -> None:
-    found = machine.facts(*CARDS.values())
-    assert found["problems"] == []
-    for index, (size, gpu) in enumerate(zip(CARDS, found["gpus"], strict=True)):
-        card = CARDS[size]
-        assert (gpu["index"], gpu["vendor"], gpu["kind"], gpu["name"]) == (index, "nvidia", "discrete", card.name)
-        assert (gpu["memory_total"], gpu["memory_free"]) == (card.total, card.free)
-        assert (gpu["bus_bits"], gpu["memory_clock_mhz"]) == (card.bus, card.clock)
-        assert round(gpu["bandwidth"] / 1e9) == BANDWIDTHS[size]
-        assert (gpu["compute_capability"], gpu["power_limit_w"]) == (card.capability, card.power // 1000)
-        assert (gpu["driver"], gpu["cuda"], gpu["users"], gpu["display"]) == ("550.54.14", "12.4", [], False)
+def test_two_cards_one_half_taken_by_another_program(machine: Prober) -> None:
+    programs = ((4242, 11 * GIB, "/opt/other/bin/python3 -m train --secret x"), (99, codes.NOT_AVAILABLE, "ollama"))
+    taken = replace(CARDS[24], uuid="GPU-2", free=12 * GIB, compute=programs)
+    first, second = machine.facts(CARDS[24], taken).gpus
+    assert (first.index, first.memory_free, first.users) == (0, CARDS[24].free, ())
+    assert (second.index, second.uuid, second.memory_free) == (1, "GPU-2", 12 * GIB)
+    assert second.users == (GpuUser(4242, "python3", 11 * GIB), GpuUser(99, "ollama", None))
 
 
-def test_two_cards_one_half_taken_by_another_program(machine: Machine) -> None:
-    taken = replace(
-        CARDS[24],
-        uuid="GPU-2",
-        free=12 * GIB,
-        compute=((4242, 11 * GIB, "/opt/other/bin/python3 -m train --secret x"), (99, codes.NOT_AVAILABLE, "ollama")),
-    )
-    first, second = machine.facts(CARDS[24], taken)["gpus"]
-    assert (first["memory_free"], first["users"]) == (CARDS[24].free, [])
-    assert (second["uuid"], second["memory_free"]) == ("GPU-2", 12 * GIB)
-    assert second["users"] == [
-        {"pid": 4242, "name": "python3", "bytes": 11 * GIB},
-        {"pid": 99, "name": "ollama", "bytes": None},
-    ]
+def test_a_program_in_another_container_has_no_name(machine: Prober) -> None:
+    nameless = replace(CARDS[24], compute=((7, GIB, ""),))
+    assert machine.facts(nameless).gpus[0].users == (GpuUser(7, "unknown", GIB),)
 
 
-def test_a_desktops_card_drives_a_screen_and_names_who_draws(machine: Machine) -> None:
+def test_a_desktops_card_drives_a_screen_and_names_who_draws(machine: Prober) -> None:
     both = (300, 512 * MIB, "/usr/bin/gnome-shell")
     drawing = replace(CARDS[8], active=True, graphics=((200, 256 * MIB, "/usr/lib/xorg/Xorg"), both), compute=(both,))
     plugged = replace(CARDS[8], mode=True)
-    first, second = machine.facts(drawing, plugged)["gpus"]
-    assert first["display"]
-    assert second["display"]
-    assert [(user["name"], user["bytes"]) for user in first["users"]] == [
-        ("gnome-shell", 512 * MIB),
-        ("Xorg", 256 * MIB),
-    ]
+    first, second = machine.facts(drawing, plugged).gpus
+    assert (first.display, second.display) == (True, True)
+    assert first.users == (GpuUser(300, "gnome-shell", 512 * MIB), GpuUser(200, "Xorg", 256 * MIB))
 
 
-def test_unified_memory_is_the_hosts(machine: Machine) -> None:
+def test_unified_memory_is_the_hosts(machine: Prober) -> None:
     queries = ("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryBusWidth", "nvmlDeviceGetMaxClockInfo")
-    spark = StubGpu(
-        "NVIDIA GB10", 0, 0, power=0, capability="12.1", fail=tuple((one, codes.NOT_SUPPORTED) for one in queries)
-    )
-    found = machine.facts(spark)
-    (gpu,) = found["gpus"]
-    assert found["problems"] == []
-    assert (gpu["kind"], gpu["memory_total"]) == ("unified", found["memory"])
-    assert (gpu["memory_free"], gpu["bandwidth"], gpu["power_limit_w"]) == (found["memory_available"], None, None)
+    lacking = tuple((query, codes.NOT_SUPPORTED) for query in queries)
+    found = machine.facts(StubGpu("NVIDIA GB10", 0, 0, power=0, capability="12.1", fail=lacking))
+    (gpu,) = found.gpus
+    assert found.problems == ()
+    assert (gpu.kind, gpu.memory_total, gpu.memory_free) == ("unified", found.memory, found.memory_available)
+    assert (gpu.bus_bits, gpu.bandwidth, gpu.power_limit_w) == (None, None, None)
 
 
-def test_a_lost_card_is_a_problem_and_the_others_are_told(machine: Machine) -> None:
+def test_a_lost_card_is_a_problem_and_the_others_are_told(machine: Prober) -> None:
     lost = replace(CARDS[24], fail=(("all", codes.LOST),))
     # Lost between one query and the next, and one that the driver knows but cannot use before a reset.
     losing = replace(CARDS[24], fail=(("nvmlDeviceGetPowerManagementLimit", codes.LOST),))
     stuck = replace(CARDS[24], fail=(("nvmlDeviceGetMemoryInfo", codes.RESET_REQUIRED),))
     found = machine.facts(CARDS[24], lost, CARDS[12], losing, stuck)
-    assert [gpu["index"] for gpu in found["gpus"]] == [0, 2]
-    assert [(one["subject"], one["code"]) for one in found["problems"]] == [
+    assert [gpu.index for gpu in found.gpus] == [0, 2]
+    assert [(one.subject, one.code) for one in found.problems] == [
         ("NVIDIA card 1", "gpu-lost"),
         ("NVIDIA card 3", "gpu-lost"),
         ("NVIDIA card 4", "gpu-needs-reset"),
     ]
 
 
-def test_a_query_that_fails_costs_one_fact_and_a_needed_one_the_card(machine: Machine) -> None:
-    odd = replace(
-        CARDS[24],
-        fail=(("nvmlDeviceGetComputeRunningProcesses_v3", codes.UNKNOWN), ("nvmlDeviceGetUUID", codes.UNKNOWN)),
-    )
+def test_a_query_that_fails_costs_one_fact_and_a_needed_one_the_card(machine: Prober) -> None:
+    failing = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetUUID")
+    odd = replace(CARDS[24], fail=tuple((query, codes.UNKNOWN) for query in failing))
     nameless = replace(CARDS[24], fail=(("nvmlDeviceGetName", codes.UNKNOWN),))
     hidden = replace(CARDS[24], fail=(("nvmlDeviceGetMemoryInfo", codes.NO_PERMISSION),))
     found = machine.facts(odd, nameless, hidden)
-    assert [(gpu["index"], gpu["uuid"]) for gpu in found["gpus"]] == [(0, "")]
-    assert [one["code"] for one in found["problems"]] == ["nvidia-failed", "gpu-no-permission"]
-    assert "(NVML 999)" in found["problems"][0]["reason"]
+    assert [(gpu.index, gpu.uuid, gpu.users) for gpu in found.gpus] == [(0, "", ())]
+    assert [one.code for one in found.problems] == ["nvidia-failed", "gpu-no-permission"]
+    assert "(NVML 999)" in found.problems[0].reason
+    assert "/dev/nvidia2" in found.problems[1].reason
 
 
 @pytest.mark.parametrize(
@@ -146,35 +120,34 @@ def test_a_query_that_fails_costs_one_fact_and_a_needed_one_the_card(machine: Ma
         (codes.MISMATCH, "nvidia-driver-mismatch"),
         (codes.NOT_LOADED, "nvidia-driver-not-loaded"),
         (codes.NO_PERMISSION, "nvidia-no-permission"),
-        (UNHEARD_OF, "nvidia-failed"),
+        (codes.UNKNOWN, "nvidia-failed"),
+        # What no version of NVML returns yet.
+        (77, "nvidia-failed"),
     ],
 )
-def test_a_driver_that_does_not_work_is_a_fact_with_a_reason(machine: Machine, init: int, code: str) -> None:
+def test_a_driver_that_does_not_work_is_a_fact_with_a_reason(machine: Prober, init: int, code: str) -> None:
     found = machine.facts(CARDS[24], init=init)
-    assert found["gpus"] == []
-    (problem,) = found["problems"]
-    assert (problem["subject"], problem["code"]) == ("NVIDIA driver", code)
+    assert found.gpus == ()
+    assert [(one.subject, one.code) for one in found.problems] == [("NVIDIA driver", code)]
 
 
-def test_a_person_reads_why_there_is_no_card_and_what_to_do(machine: Machine) -> None:
-    lines = machine.words(CARDS[24], init=codes.MISMATCH).splitlines()
-    assert lines[-2] == "Graphics card  none that can be used"
-    assert lines[-1].startswith("Problem        NVIDIA driver: The NVIDIA driver was updated")
-    assert lines[-1].endswith("restart the machine.")
+def test_a_driver_that_is_mended_is_found_again(machine: Prober) -> None:
+    assert machine.facts(CARDS[24], init=codes.MISMATCH).gpus == ()
+    assert len(machine.facts(CARDS[24]).gpus) == 1
 
 
 @pytest.mark.parametrize("card", [True, False], ids=["card", "no card"])
 def test_without_the_library_a_card_lacks_its_driver(tmp_path: Path, card: bool) -> None:
     """An empty file in the library's place is none, whatever this machine has installed."""
     fake = FakeTree(tmp_path)
-    fake.write({"proc/cpuinfo": "model name\t: Test CPU\n"})
     if card:
         fake.card("0000:01:00.0", 0x10DE, 0x2684)
     (tmp_path / "libnvidia-ml.so.1").touch()
     program = (
-        "import json, sys; from pathlib import Path; from appliance.hardware.probe import probe;"
-        " from appliance.hardware.tree import Tree; root = Path(sys.argv[1]);"
-        " print(json.dumps(probe(tree=Tree(root / 'proc', root / 'sys', root / 'dev')).to_json()))"
+        "import sys; from pathlib import Path; from appliance.hardware.nvidia import find;"
+        " from appliance.hardware.tree import Tree;"
+        " gpus, problems = find(8, 4, Tree(sys=Path(sys.argv[1]) / 'sys'));"
+        " print(len(gpus), *[one.code for one in problems], 'pynvml' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
@@ -183,13 +156,20 @@ def test_without_the_library_a_card_lacks_its_driver(tmp_path: Path, card: bool)
         text=True,
         check=True,
     )
-    found = json.loads(done.stdout)
-    assert found["gpus"] == []
-    assert [one["code"] for one in found["problems"]] == (["nvidia-driver-missing"] if card else [])
+    assert done.stdout.split() == ["0", *(["nvidia-driver-missing"] if card else []), "False"]
 
 
-def test_facts_saved_on_one_machine_are_shown_on_another(box: Box, machine: Machine) -> None:
-    document = box.run("hardware", "--json", env=machine.environment(CARDS[24], CARDS[24])).stdout
+def test_a_person_reads_why_there_is_no_card_and_what_to_do(box: Box, nvml: Nvml) -> None:
+    env = nvml.environment(box.folder / "gpus", CARDS[24], init=codes.MISMATCH)
+    lines = box.run("hardware", "--quick", env=env).stdout.splitlines()
+    assert lines[-2] == "Graphics card  none that can be used"
+    assert lines[-1].startswith("Problem        NVIDIA driver: The NVIDIA driver was updated")
+    assert lines[-1].endswith("restart the machine.")
+
+
+def test_facts_saved_on_one_machine_are_shown_on_another(box: Box, nvml: Nvml) -> None:
+    env = nvml.environment(box.folder / "gpus", CARDS[24], CARDS[24])
+    document = box.run("hardware", "--json", env=env).stdout
     assert json.loads(document)["memory_bandwidth"] > 0
     saved = box.folder / "facts.json"
     saved.write_text(document)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.box import ROOT
+from appliance.hardware.facts import Hardware
+from tests.support.box import ROOT, environment
 
 # Return values of NVML, as nvml.h numbers them.
 NOT_SUPPORTED, NO_PERMISSION, NOT_LOADED, LOST, RESET_REQUIRED, MISMATCH, UNKNOWN = 3, 4, 9, 15, 16, 18, 999
@@ -61,6 +64,44 @@ class Nvml:
         head = [f"init {init}", "driver 550.54.14", "cuda 12040"]
         file.write_text("\n".join([*head, *(line for gpu in gpus for line in gpu.lines())]) + "\n")
         return {"LD_LIBRARY_PATH": str(self.folder), "NVML_STUB": str(file)}
+
+
+class Prober:
+    """A process that takes one machine after the other for its own, and tells its hardware facts."""
+
+    def __init__(self, nvml: Nvml) -> None:
+        self._nvml = nvml
+        file = nvml.folder / "gpus"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROBE],
+            env=environment() | nvml.environment(file),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._file = file
+
+    def facts(self, *gpus: StubGpu, init: int = 0) -> Hardware:
+        """The facts of a machine with these GPUs."""
+        self._nvml.environment(self._file, *gpus, init=init)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return Hardware.from_json(json.loads(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=20)
+
+
+# The stub reads its file anew at each initialization, and each probe initializes it.
+_PROBE = """
+import json, sys
+from appliance.hardware.probe import probe
+for _ in sys.stdin:
+    print(json.dumps(probe().to_json()), flush=True)
+"""
 
 
 def build(folder: Path) -> Nvml:

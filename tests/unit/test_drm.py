@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hardware.drm import find, names_in, vulkan_names
+from appliance.hardware.drm import Names, find, names_in, vulkan_names
 from appliance.hardware.facts import Gpu, Problem
 from tests.support.sysfs import FakeTree
 
@@ -42,7 +42,7 @@ def fake(tmp_path: Path) -> FakeTree:
     return FakeTree(tmp_path)
 
 
-def only(fake: FakeTree, names: dict[tuple[int, int], str] | None = None) -> tuple[Gpu, list[Problem]]:
+def only(fake: FakeTree, names: Names | None = None) -> tuple[Gpu, list[Problem]]:
     """The one GPU of a machine, and its problems."""
     (gpu,), problems = find(MEMORY, AVAILABLE, fake.tree, names)
     return gpu, problems
@@ -152,10 +152,11 @@ def test_a_card_that_this_process_may_not_use_is_shown_with_the_reason(fake: Fak
 
 def test_vulkans_names_leave_out_what_draws_on_the_processor() -> None:
     assert names_in(SUMMARY) == {
-        (AMD, 0x73DF): "AMD Radeon RX 6700 XT",
-        (INTEL, 0x56A0): "Intel(R) Arc(tm) A770 Graphics",
+        ("amd", 0x73DF): "AMD Radeon RX 6700 XT",
+        ("intel", 0x56A0): "Intel(R) Arc(tm) A770 Graphics",
     }
     assert names_in("Cannot create a Vulkan instance.\nGPU0:\n\tvendorID = 0x1002\n") == {}
+    assert names_in("GPU0:\n\tvendorID = nonsense\n\tdeviceName = odd\n") == {}
 
 
 def test_vulkaninfo_is_asked_only_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
