@@ -75,6 +75,9 @@ def _gpu(nvml: Any, index: int, memory: int, available: int) -> Gpu:
             if error.value in (_LOST, _RESET_REQUIRED):
                 raise
             return None
+        except UnicodeDecodeError:
+            # Programs may call themselves anything.
+            return None
 
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     own = _own_memory(nvml, handle)

@@ -64,8 +64,9 @@ def test_two_cards_one_half_taken_by_another_program(machine: Prober) -> None:
     assert second.users == (GpuUser(4242, "python3", 11 * GIB), GpuUser(99, "ollama", None))
 
 
-def test_a_program_in_another_container_has_no_name(machine: Prober) -> None:
-    nameless = replace(CARDS[24], compute=((7, GIB, ""),))
+@pytest.mark.parametrize("name", ["", "\udcff"], ids=["in another container", "not UTF-8"])
+def test_a_program_may_lack_a_name_that_we_can_read(machine: Prober, name: str) -> None:
+    nameless = replace(CARDS[24], compute=((7, GIB, name),))
     assert machine.facts(nameless).gpus[0].users == (GpuUser(7, "unknown", GIB),)
 
 

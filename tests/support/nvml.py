@@ -62,7 +62,9 @@ class Nvml:
     def environment(self, file: Path, *gpus: StubGpu, init: int = 0) -> dict[str, str]:
         """What a child process's environment needs to meet these GPUs; `init` other than 0 fails at once."""
         head = [f"init {init}", "driver 550.54.14", "cuda 12040"]
-        file.write_text("\n".join([*head, *(line for gpu in gpus for line in gpu.lines())]) + "\n")
+        text = "\n".join([*head, *(line for gpu in gpus for line in gpu.lines())]) + "\n"
+        # So that a test can write what is not UTF-8.
+        file.write_bytes(text.encode(errors="surrogateescape"))
         return {"LD_LIBRARY_PATH": str(self.folder), "NVML_STUB": str(file)}
 
 
