@@ -35,7 +35,7 @@ def find(memory: int, available: int, tree: Tree = HOST) -> tuple[list[Gpu], lis
         ctypes.CDLL(_LIBRARY)
     except OSError:
         return [], [problem(_DRIVER, "nvidia-driver-missing")] if cards("nvidia", tree) else []
-    # Half of the time that a short command takes goes into this import, so machines without the library do not pay it.
+    # Imported here because it takes a tenth of a second, which machines without the library need not pay.
     import pynvml as nvml  # type: ignore[import-untyped]
 
     try:
