@@ -70,6 +70,8 @@ KINDS: Final[dict[str, Kind]] = {
     "model-missing": _cli("The model's file is not on the shelf"),
     "model-truncated": _cli("The model's file is shorter than it must be"),
     "model-not-gguf": _cli("The model's file is not a GGUF file that the engine can open"),
+    # Hardware facts.
+    "hardware-file-bad": _cli("The file does not hold hardware facts", WRONG_USE),
     # Processes.
     "port-taken": _cli("Another program listens on the port"),
     "already-serving": _cli("Another gateway works on the same state folder"),

@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference from the code: settings, commands, errors and the API.
+"""Write the pages of docs/reference from the code: settings, commands, errors, hardware facts and the API.
 
 python -m docs.generate           rewrite the pages
 python -m docs.generate --check   change nothing; exit code 1 when a page is out of date
@@ -7,8 +7,10 @@ python -m docs.generate --check   change nothing; exit code 1 when a page is out
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +25,8 @@ from appliance.cli.panels import ORDER
 from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
+from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
+from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
 from appliance.policy.chat import FIELDS
 from appliance.policy.rules import Rule
@@ -160,6 +164,39 @@ def errors_page() -> str:
     )
 
 
+def hardware_page() -> str:
+    """The document of `appliance hardware --json`, and every problem that can stand in it."""
+    kinds = {Hardware: "The document", Gpu: "A graphics card", GpuUser: "Who uses it", Problem: "A problem"}
+    parts = [
+        _HEAD + "# Hardware facts\n",
+        "What `appliance hardware --json` prints, and `--from` takes back. Every field is always there; `null`\n"
+        "stands for what is not known. Sizes are in bytes, speeds in bytes per second.\n",
+    ]
+    for kind, title in kinds.items():
+        parts += [f"## {title}\n", f"{_text(kind)}\n"]
+        parts.append(_table(("field", "what it is"), [(f"`{one.name}`", _json_kind(one.type)) for one in fields(kind)]))
+    parts += [
+        "## Every problem\n",
+        _table(("code", "reason"), [(f"`{code}`", _open(REASONS[code])) for code in REASONS]),
+    ]
+    return "\n".join(parts)
+
+
+def _open(reason: str) -> str:
+    """A reason with dots for what is only known when it happens."""
+    return re.sub(r"\{\w+\}", "...", reason)
+
+
+def _json_kind(annotation: Any) -> str:
+    """A field's type, as written in the code, in JSON's words."""
+    name, orelse, _ = str(annotation).partition("[")[0].partition(" | ")
+    words = {"int": "number", "str": "text", "bool": "true or false", "tuple": "list", "frozenset": "list of text"}
+    literals = {"Vendor": Vendor, "Kind": Kind}
+    if name in literals:
+        return " or ".join(f"`{word}`" for word in get_args(literals[name]))
+    return words[name] + (" or null" if orelse else "")
+
+
 def route_table() -> tuple[Route, ...]:
     """The gateway's routes. They are only read here, so the box that their handlers would work with stays empty."""
     return routes(object.__new__(Box))
@@ -210,6 +247,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "errors.md": errors_page,
+    "hardware.md": hardware_page,
     "api.md": api_page,
 }
 

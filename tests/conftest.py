@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.box import Box
 from tests.support.engines import FakeEngine
+from tests.support.nvml import Nvml, build
 
 # A script's background processes ignore SIGINT, and hand that on to those that a test is to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,3 +41,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) ->
     box.serve()
     yield box
     box.stop()
+
+
+@pytest.fixture(scope="session")
+def nvml(tmp_path_factory: pytest.TempPathFactory) -> Nvml:
+    """NVIDIA's driver library with GPUs of the test's choice."""
+    return build(tmp_path_factory.mktemp("nvml"))

@@ -11,7 +11,7 @@ from appliance.cli.panels import ORDER
 from docs.generate import REFERENCE, commands
 
 # What kind each command is. A new one must be put somewhere here.
-READING = {"status", "chat", "models list", "models show", "models verify", "keys list", "logs", "usage"}
+READING = {"status", "chat", "models list", "models show", "models verify", "keys list", "logs", "usage", "hardware"}
 DESTRUCTIVE = {"keys revoke"}
 ACTING = {"up", "down", "keys create", "models pull", "serve", "engine build"}
 

@@ -25,6 +25,7 @@ READING = {
     "chat": ("hello",),
     "down": (),
     "engine build": (),
+    "hardware": (),
     "logs": (),
     "keys create": ("--owner", "anna"),
     "keys list": (),
