@@ -1,17 +1,21 @@
-"""Is this file a GGUF model, and whole? Asked before the engine opens it."""
+"""Is this file a GGUF model, and whole? What is its shape? Asked before the engine opens it."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
 
+from appliance.catalog.gguf import BadHeaderError, parse
+from appliance.catalog.shape import Shape, shape_of
 from appliance.errors import ApplianceError
-from appliance.units import show_bytes
+from appliance.units import MIB, show_bytes
 
 _HEADER = struct.Struct("<4sIQQ")
 _VERSIONS = (2, 3)
 # Far above any real model's tensors and metadata, far below what a forged count would ask for.
 _MOST = 1_000_000
+# The largest headers, of vocabularies with 262,144 words, are a fifth of it.
+_LONGEST_HEADER = 48 * MIB
 
 
 def check(path: Path, size: int) -> None:
@@ -36,6 +40,25 @@ def check(path: Path, size: int) -> None:
             f"{path} is not the GGUF file that it must be.",
             "Fetch it again with `appliance models pull`.",
         )
+
+
+def shape(path: Path) -> Shape:
+    """The shape of a model file, from its header. Raises model-missing or model-not-gguf."""
+    try:
+        # Read, not mapped: a file that is cut meanwhile must not end this process.
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_HEADER)
+            size = path.stat().st_size
+    except OSError as error:
+        raise ApplianceError(
+            "model-missing", f"The model's file {path} cannot be read: {error.strerror}.", "Check the path."
+        ) from error
+    try:
+        return shape_of(parse(data, size), size)
+    except BadHeaderError as error:
+        raise ApplianceError(
+            "model-not-gguf", f"{path} is not a GGUF file that can be trusted: {error}.", "Fetch it again."
+        ) from error
 
 
 def _is_gguf(header: bytes) -> bool:

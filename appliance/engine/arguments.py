@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """How one model is to be run. `context` is tokens per slot, `threads` computing threads."""
+    """How one model is to be run. `context` is tokens per slot, `threads` computing threads.
+
+    `kv` is the type of the caches, `f16` or `q8_0`; without `repack` weights are not held a second time,
+    which takes less memory and computes more slowly.
+    """
 
     role: str
     model: str
@@ -16,7 +20,8 @@ class EnginePlan:
     context: int
     slots: int
     threads: int
-    prioritized: bool = False
+    kv: str = "f16"
+    repack: bool = True
 
 
 def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
@@ -43,4 +48,7 @@ def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
         "--log-colors", "off",
         "--no-log-prefix",
         "--metrics",
+        # The engine quantizes values only together with flash attention.
+        *(("--cache-type-k", plan.kv, "--cache-type-v", plan.kv, "--flash-attn", "on") if plan.kv != "f16" else ()),
+        *(() if plan.repack else ("--no-repack",)),
     )  # fmt: skip

@@ -1,0 +1,83 @@
+"""What a model needs, in bytes: what follows from its shape, and what never happens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.catalog.gguf import Tensor
+from appliance.catalog.shape import Cache, Layer, Shape
+from appliance.selector.memory import KV_TYPES, Load, cells, kv_bytes, need, reordered_types, state_bytes
+
+AVX2 = frozenset({"avx2"})
+TENSORS = (
+    Tensor("token_embd.weight", (4096, 32768), "Q4_0", 1000, 0),
+    Tensor("blk.0.attn_q.weight", (4096, 4096), "Q4_0", 200, 1024),
+    Tensor("blk.0.attn_norm.weight", (4096,), "F32", 30, 2048),
+    Tensor("blk.0.odd.weight", (4096, 4095), "Q4_0", 7, 4096),
+    Tensor("blk.0.ffn_down.weight", (4096, 4096), "Q6_K", 400, 8192),
+    Tensor("output.weight", (4096, 32768), "Q4_0", 5000, 9000),
+)
+MISTRAL = Shape("llama", 32768, 4096, 14336, 4096, 32768, 0, 0, (Layer(Cache.FULL, 1024, 1024),) * 32, TENSORS, 99)
+LOADS = st.builds(
+    Load,
+    context=st.integers(256, 65536),
+    slots=st.integers(1, 16),
+    kv=st.sampled_from(sorted(KV_TYPES)),
+    repack=st.booleans(),
+)
+
+
+def test_a_cache_has_two_numbers_for_each_head_layer_and_token() -> None:
+    f16 = kv_bytes(MISTRAL, Load(8192, 4))
+    assert f16 == 2 * 32 * 8 * 128 * 2 * 8192 * 4
+    assert kv_bytes(MISTRAL, Load(8192, 4, "q8_0")) == f16 // 64 * 34
+
+
+def test_a_window_bounds_the_cache_of_its_layers() -> None:
+    windowed = replace(MISTRAL, window=1024, layers=(Layer(Cache.WINDOW, 1024, 1024), *MISTRAL.layers[1:]))
+    saved = kv_bytes(MISTRAL, Load(8192, 1)) - kv_bytes(windowed, Load(8192, 1))
+    assert saved == (8192 - (1024 + 512)) * 2048 * 2
+    assert kv_bytes(windowed, Load(1024, 1)) == kv_bytes(MISTRAL, Load(1024, 1))
+
+
+def test_a_state_costs_the_same_for_any_context() -> None:
+    stateful = replace(MISTRAL, layers=(Layer(Cache.STATE, state=1000),) * 4)
+    assert state_bytes(stateful, 3) == 4 * 1000 * 3 * 4
+    assert kv_bytes(stateful, Load(8192, 3)) == 0
+
+
+def test_only_what_is_multiplied_and_can_be_reordered_is_held_twice() -> None:
+    def repack(shape: Shape, flags: frozenset[str], repack: bool = True) -> int:
+        return next(
+            part.size for part in need(shape, Load(512, 1, repack=repack), flags).host if part.cause == "repack"
+        )
+
+    assert repack(MISTRAL, AVX2) == 200 + 5000
+    assert repack(MISTRAL, AVX2, repack=False) == 0
+    assert repack(MISTRAL, frozenset()) == 0
+    assert repack(MISTRAL, frozenset({"asimddp"})) == 200 + 400 + 5000
+    tied = replace(MISTRAL, tensors=TENSORS[:-1])
+    assert repack(tied, AVX2) == 1000 + 200
+
+
+def test_each_kind_of_processor_reorders_its_own_types() -> None:
+    assert "Q2_K" in reordered_types(frozenset({"avx2", "avx512f"})) - reordered_types(AVX2)
+    assert "Q8_0" in reordered_types(frozenset({"avx2", "amx_tile", "amx_int8"}))
+
+
+@pytest.mark.parametrize(("context", "slots", "expected"), [(2048, 4, 2048), (1000, 1, 1024), (100, 3, 256)])
+def test_a_context_is_rounded_up_as_the_engine_does(context: int, slots: int, expected: int) -> None:
+    assert cells(Load(context, slots)) == expected
+
+
+@given(LOADS)
+def test_more_context_or_slots_never_need_less_and_no_part_is_negative(load: Load) -> None:
+    plan = need(MISTRAL, load, AVX2)
+    assert all(part.size >= 0 for part in plan.host)
+    assert need(MISTRAL, replace(load, context=load.context + 256), AVX2).host_bytes > plan.host_bytes
+    assert need(MISTRAL, replace(load, slots=load.slots + 1), AVX2).host_bytes > plan.host_bytes
+    assert (plan.mapped_bytes, plan.device_bytes) == (99, [])
