@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference from the code: settings, commands, errors, hardware facts and the API.
+"""Write the pages of docs/reference from the code: settings, commands, errors, hardware facts, the API and picks.
 
 python -m docs.generate           rewrite the pages
 python -m docs.generate --check   change nothing; exit code 1 when a page is out of date
@@ -23,6 +23,7 @@ from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
 from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
+from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
@@ -30,7 +31,9 @@ from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
 from appliance.policy.chat import FIELDS
 from appliance.policy.rules import Rule
+from appliance.selector.plan import Wishes, plan_set
 from appliance.units import show_bytes
+from docs.machines import MACHINES
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEAD = "<!-- Made by `python -m docs.generate`; changes by hand are lost. -->\n\n"
@@ -232,6 +235,27 @@ def _bullets(fields: Mapping[str, Rule], needed: frozenset[str], indent: str) ->
         yield from _bullets(rule.fields, rule.needed, indent + "    ")
 
 
+def picks_page() -> str:
+    """What the planner chooses on machines that people buy."""
+    known = catalogue()
+    parts = [
+        _HEAD + "# Which models on which machine\n",
+        "What `appliance models plan` chooses for ten people and conversations of 8,192 tokens. The speeds are\n"
+        "reckoned from the memory's bandwidth, for one user; nothing here was measured on these machines.\n",
+    ]
+    rows = []
+    for words, machine in MACHINES.items():
+        found = plan_set(known, machine, Wishes())
+        chat = found.chat
+        assert chat is not None
+        how = f"{chat.load.slots} x {chat.load.context} tokens, {chat.load.kv}"
+        where = "card" if chat.on_gpu else "processor"
+        beside = ", ".join(f"`{one.model.id}`" for one in found.models[1:])
+        rows.append((words, f"`{chat.model.id}`", where, how, f"{chat.alone:.0f}", beside or "none"))
+    parts.append(_table(("machine", "chat model", "on the", "conversations", "tokens/s", "beside it"), rows))
+    return "\n".join(parts)
+
+
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     """A Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -249,6 +273,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "hardware.md": hardware_page,
     "api.md": api_page,
+    "picks.md": picks_page,
 }
 
 

@@ -11,7 +11,19 @@ from appliance.cli.panels import ORDER
 from docs.generate import REFERENCE, commands
 
 # What kind each command is. A new one must be put somewhere here.
-READING = {"status", "chat", "models list", "models show", "models verify", "keys list", "logs", "usage", "hardware"}
+READING = {
+    "status",
+    "chat",
+    "models list",
+    "models show",
+    "models verify",
+    "keys list",
+    "logs",
+    "usage",
+    "hardware",
+    "models plan",
+    "models fit",
+}
 DESTRUCTIVE = {"keys revoke"}
 ACTING = {"up", "down", "keys create", "models pull", "serve", "engine build"}
 

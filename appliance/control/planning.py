@@ -1,0 +1,50 @@
+"""Plan with what is at hand: this machine's facts or saved ones, the catalogue, the files that are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance.artifacts import gguf
+from appliance.artifacts.shelf import Shelf
+from appliance.catalog.models import Catalogue
+from appliance.catalog.shape import Shape
+from appliance.config.paths import Home
+from appliance.control.plan import catalogue
+from appliance.hardware.facts import Hardware
+from appliance.hardware.probe import probe
+from appliance.hardware.saved import load
+from appliance.selector.memory import Load, Need
+from appliance.selector.places import Place, free_place, on_gpus, on_processor
+from appliance.selector.plan import SetPlan, Upgrade, Wishes, plan_set, upgrade
+
+
+def facts(home: Home, saved: Path | None) -> Hardware:
+    """This machine's facts, memory speed included, or those of a file. Raises hardware-file-bad."""
+    return load(saved) if saved else probe(home.state, thorough=True)
+
+
+def plan(home: Home, hardware: Hardware, wishes: Wishes) -> tuple[SetPlan, Upgrade | None]:
+    """The models for a machine, and what more memory would buy. Raises catalogue-bad and model-not-gguf."""
+    known = catalogue(home)
+    found = plan_set(known, hardware, wishes, _shapes(home, known))
+    return found, upgrade(known, hardware, wishes, found)
+
+
+def fit(file: Path, load: Load, hardware: Hardware) -> tuple[Need, Place, bool]:
+    """What one file needs, what there is, and whether it fits: on the GPUs as a whole if there are any.
+
+    Raises model-missing or model-not-gguf.
+    """
+    shape, place = gguf.shape(file), free_place(hardware)
+    if place.gpus:
+        taken = on_gpus(shape, load, place)
+        if place.has_room_for(taken):
+            return taken, place, True
+    taken = on_processor(shape, load, hardware)
+    processor = Place(place.host)
+    return taken, processor, processor.has_room_for(taken)
+
+
+def _shapes(home: Home, known: Catalogue) -> dict[str, Shape]:
+    shelf = Shelf(home.models)
+    return {model.id: gguf.shape(shelf.path(model)) for model in known.models if model.sha256 and shelf.has(model)}
