@@ -72,7 +72,7 @@ def shape_of(header: Header, file_size: int) -> Shape:
         architecture=fields.architecture,
         context=fields.number("context_length"),
         embedding=embedding,
-        feed_forward=max(fields.per_layer("feed_forward_length", 0)),
+        feed_forward=_feed_forward(fields),
         queries=max(heads) * key,
         vocabulary=_length(tokens) or fields.number("vocab_size", 0),
         merges=_length(merges),
@@ -116,6 +116,14 @@ class _Fields:
         if len(value) < self.layers or not all(type(item) is int and 0 <= item < self._MOST for item in value):
             raise BadHeaderError(f"its field {self.architecture}.{name} has not one number for each layer")
         return value[: self.layers]
+
+
+def _feed_forward(fields: _Fields) -> int:
+    """The width of feeding forward: of the experts that work on a token, and what works beside them."""
+    experts = fields.number("expert_used_count", 0) * max(fields.per_layer("expert_feed_forward_length", 0))
+    return max(
+        *fields.per_layer("feed_forward_length", 0), experts + fields.number("expert_shared_feed_forward_length", 0)
+    )
 
 
 def _layers(fields: _Fields, key: int) -> tuple[Layer, ...]:

@@ -17,6 +17,8 @@ _MOST_BITS: Final = 16.1
 # Mixed types: how much of the file is in the type that is named first, at most.
 _MAIN_SHARE: Final = 0.85
 _HEAD_SIZE: Final = 128
+# Of a mixture of experts, those that work on one token at most.
+_EXPERTS: Final = 8
 _EMBEDDING: Final = 4096
 _VOCABULARY: Final = 262_144
 # Numbers that a layer with a state keeps, for each of its embedding's: two inner widths of 128 and a convolution.
@@ -40,7 +42,7 @@ def estimate(model: Model) -> Shape:
         architecture="",
         context=model.context,
         embedding=embedding,
-        feed_forward=family.feed_forward or 4 * embedding,
+        feed_forward=(family.feed_forward or 4 * embedding) * (_EXPERTS if family.active_parameters else 1),
         queries=family.heads * head or embedding,
         vocabulary=vocabulary,
         merges=vocabulary,

@@ -132,6 +132,8 @@ def compute_bytes(shape: Shape, load: Load) -> int:
         2 * width + 2 * queries + 2 * keys + rotated,
         width + 3 * queries + keys + rotated,
         shape.vocabulary * load.slots // batch + 2 * width,
+        # A state's graph is another: taken on the large side, not measured.
+        12 * width if any(layer.cache is Cache.STATE for layer in shape.layers) else 0,
     )
     masks = cells(load)
     if any(layer.cache is Cache.WINDOW for layer in shape.layers):

@@ -96,6 +96,16 @@ def test_windows_may_have_heads_of_another_size_and_latent_attention_keeps_no_va
     assert shape_of(latent, 0).layers[0] == Layer(Cache.FULL, 24, 0)
 
 
+def test_experts_count_as_many_as_work_on_one_token() -> None:
+    mixed = headed(expert_used_count=4, expert_feed_forward_length=100, feed_forward_length=300)
+    assert shape_of(mixed, 0).feed_forward == 400
+    assert shape_of(headed(feed_forward_length=300), 0).feed_forward == 300
+    by_layer = headed(
+        expert_used_count=2, expert_feed_forward_length=(10, 20, 30, 40), expert_shared_feed_forward_length=5
+    )
+    assert shape_of(by_layer, 0).feed_forward == 85
+
+
 def test_a_state_is_what_its_convolution_and_its_memory_hold() -> None:
     header = headed(
         architecture="qwen35",
