@@ -66,6 +66,7 @@ KINDS: Final[dict[str, Kind]] = {
     "wrong-hash": _cli("A downloaded file is not the one that was pinned"),
     "catalogue-bad": _cli("The catalogue of models, or what the admin added to it, has mistakes", WRONG_USE),
     "model-unknown": _cli("No model of that name is in the catalogue", WRONG_USE),
+    "model-too-large": _cli("The model needs more memory than this machine has", MACHINE_CANNOT),
     "model-cannot-chat": _cli("The model that was chosen for chat is made for something else", WRONG_USE),
     "model-missing": _cli("The model's file is not on the shelf"),
     "model-truncated": _cli("The model's file is shorter than it must be"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from appliance.artifacts import gguf
 from appliance.artifacts.shelf import Shelf
 from appliance.catalog.models import Catalogue, Model, parse
+from appliance.catalog.shape import Shape
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.config.version import VERSION
@@ -18,9 +19,13 @@ from appliance.engine.arguments import EnginePlan
 from appliance.engine.location import find
 from appliance.engine.process import engine_process
 from appliance.errors import ApplianceError
+from appliance.hardware.facts import Hardware
 from appliance.hardware.probe import probe
 from appliance.selector.choose import Choice, choose
+from appliance.selector.memory import Load
+from appliance.selector.places import free_place, host_taken, on_processor
 from appliance.supervise.spec import Probe, ProcessSpec
+from appliance.units import show_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +64,34 @@ def chosen_model(home: Home, settings: Settings) -> Model | None:
 def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
-    Raises catalogue-bad, model-unknown, model-cannot-chat, model-missing, model-truncated, model-not-gguf or
-    engine-missing.
+    Raises catalogue-bad, model-unknown, model-cannot-chat, model-missing, model-truncated, model-not-gguf,
+    model-too-large or engine-missing.
     """
     engines: list[Engine] = []
     processes: list[ProcessSpec] = []
     for role, wanted in settings.engines.items():
         if wanted.url is not None:
             continue
-        choice = choose(wanted, catalogue(home), probe())
+        hardware = probe()
+        choice = choose(wanted, catalogue(home), hardware)
         engine = _engine(home, role, choice)
+        insist_on_room(gguf.shape(Path(str(engine.file))), choice, hardware)
         engines.append(engine)
         processes.append(_engine_process(home, engine, choice.threads))
     return Plan(Deployment(VERSION, tuple(engines)), (*processes, _gateway_process(home, settings)))
+
+
+def insist_on_room(shape: Shape, choice: Choice, hardware: Hardware) -> None:
+    """Raises model-too-large where this machine's memory, were it all free, could not hold a model so run."""
+    whole = free_place(replace(hardware, memory_available=hardware.memory))
+    wanted = host_taken(on_processor(shape, Load(choice.context, choice.slots), hardware))
+    if wanted > whole.host:
+        raise ApplianceError(
+            "model-too-large",
+            f"{choice.model.title} with {choice.slots} x {choice.context} tokens needs {show_bytes(wanted)} of memory, "
+            f"and this machine can give {show_bytes(whole.host)}.",
+            "Lower `context` or `slots` in the settings, or choose a model that fits: `appliance models plan`.",
+        )
 
 
 def _engine(home: Home, role: str, choice: Choice) -> Engine:

@@ -37,7 +37,7 @@ def choose(settings: EngineSettings, catalogue: Catalogue, hardware: Hardware) -
         )
     return Choice(
         model=model,
-        context=min(settings.context, model.context),
+        context=min(settings.context, model.context or settings.context),
         slots=settings.slots,
         threads=settings.threads or hardware.cores,
     )
