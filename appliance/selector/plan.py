@@ -242,11 +242,12 @@ def _choose_beside(
     machine: _Machine, models: tuple[Model, ...], load: Load, place: Place, left: Place
 ) -> Placement | None:
     """The best model of a role that finds room beside the chat model: on a GPU, or else on the processor."""
-    # Families of one quality stay in the catalogue's order, which puts first what knows more languages.
-    families = list(dict.fromkeys(model.family.id for model in models))
-    for model in sorted(
-        models, key=lambda model: (-model.family.quality, families.index(model.family.id), -model.bits)
-    ):
+
+    # Where nobody ranks them, more parameters stand for more languages.
+    def order(model: Model) -> tuple[float, float, int]:
+        return -model.family.quality, -model.family.parameters, -model.bits
+
+    for model in sorted(models, key=order):
         if model.family.commercial is not True or model.needs_consent or not model.is_locked:
             continue
         wanted = replace(load, context=min(load.context, model.context or load.context))
