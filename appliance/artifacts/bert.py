@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from appliance.artifacts.gguf_writer import Field, Tensor, header, padding
 from appliance.artifacts.q8 import BLOCK_BYTES, quantize
@@ -45,12 +45,13 @@ class Bert:
     about: tuple[Field, ...] = ()
 
 
-def convert(weights: BinaryIO, vocabulary: str, bert: Bert) -> Iterator[bytes]:
+def convert(weights: IO[bytes], vocabulary: str, bert: Bert) -> Iterator[bytes]:
     """The GGUF file piece by piece. `vocabulary` has a word in each line. Raises BadTensorsError."""
     words = vocabulary.removesuffix("\n").split("\n")
-    missing = {*_SPECIAL.values()} - {*words}
-    if len(words) != bert.vocabulary or missing:
-        raise BadTensorsError(f"its vocabulary has {len(words)} words, and lacks {sorted(missing)}")
+    if len(words) != bert.vocabulary:
+        raise BadTensorsError(f"its vocabulary has {len(words)} words, and must have {bert.vocabulary}")
+    if missing := {*_SPECIAL.values()} - {*words}:
+        raise BadTensorsError(f"its vocabulary lacks {', '.join(sorted(missing))}")
     table = read_table(weights)
     wanted = dict(_wanted(bert))
     _check(table, wanted)

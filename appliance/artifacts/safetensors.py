@@ -7,12 +7,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from appliance.units import MIB
 
 # A hundred times that of the models read here.
 _LONGEST_TABLE = MIB
+_MOST_DIMENSIONS = 4
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -30,7 +31,7 @@ class Entry:
     size: int
 
 
-def read_table(file: BinaryIO) -> tuple[Entry, ...]:
+def read_table(file: IO[bytes]) -> tuple[Entry, ...]:
     """The tensors in the order of their data; `file` then stands at the first one's. Raises BadTensorsError."""
     (length,) = struct.unpack("<Q", _take(file, 8))
     if length > _LONGEST_TABLE:
@@ -53,13 +54,13 @@ def read_table(file: BinaryIO) -> tuple[Entry, ...]:
     return tuple(entry for _, entry in placed)
 
 
-def read_data(file: BinaryIO, entry: Entry, piece: int) -> Iterator[bytes]:
+def read_data(file: IO[bytes], entry: Entry, piece: int) -> Iterator[bytes]:
     """The next tensor's data, in pieces of so many bytes. Raises BadTensorsError."""
     for at in range(0, entry.size, piece):
         yield _take(file, min(piece, entry.size - at))
 
 
-def _take(file: BinaryIO, count: int) -> bytes:
+def _take(file: IO[bytes], count: int) -> bytes:
     data = file.read(count)
     if len(data) < count:
         raise BadTensorsError("it ends too early")
@@ -69,8 +70,9 @@ def _take(file: BinaryIO, count: int) -> bytes:
 def _entry(name: str, value: Any) -> tuple[int, Entry]:
     """Where a tensor's data begins, and the tensor."""
     match value:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [start, end]} if dtype in _WIDTHS:
-            if all(type(number) is int and 0 <= number < 1 << 48 for number in (*shape, start, end)):
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [start, end]}:
+            known = dtype in _WIDTHS and len(shape) <= _MOST_DIMENSIONS
+            if known and all(type(number) is int and 0 <= number < 1 << 48 for number in (*shape, start, end)):
                 entry = Entry(name, dtype, tuple(shape), end - start)
                 if prod(shape) * _WIDTHS[dtype] == entry.size:
                     return start, entry

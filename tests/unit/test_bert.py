@@ -91,9 +91,16 @@ def test_weights_that_cannot_be_quantized_are_refused_by_name() -> None:
     assert refusal(broken) == "its tensor for token_embd.weight is wrong: it holds weights that Q8_0 cannot hold"
 
 
-@pytest.mark.parametrize("vocabulary", ["", VOCABULARY + "dog\n", VOCABULARY.replace("[MASK]", "mask")])
-def test_another_vocabulary_is_refused(vocabulary: str) -> None:
-    assert refusal(tensors(), vocabulary).startswith("its vocabulary has ")
+@pytest.mark.parametrize(
+    ("vocabulary", "said"),
+    [
+        ("", "its vocabulary has 1 words, and must have 9"),
+        (VOCABULARY + "dog\n", "its vocabulary has 10 words, and must have 9"),
+        (VOCABULARY.replace("[MASK]", "mask").replace("[CLS]", "cls"), "its vocabulary lacks [CLS], [MASK]"),
+    ],
+)
+def test_another_vocabulary_is_refused(vocabulary: str, said: str) -> None:
+    assert refusal(tensors(), vocabulary) == said
 
 
 @given(st.data())

@@ -72,6 +72,7 @@ def test_a_file_that_is_cut_anywhere_is_refused() -> None:
         (entry(shape=[-2]), "its tensor a has an entry that makes no sense"),
         (entry(shape=[2.0]), "its tensor a has an entry that makes no sense"),
         (entry(shape=[True, 2]), "its tensor a has an entry that makes no sense"),
+        (entry(shape=[2, 1, 1, 1, 1]), "its tensor a has an entry that makes no sense"),
         (entry(shape="2"), "its tensor a has an entry that makes no sense"),
         (entry(data_offsets=[8, 0]), "its tensor a has an entry that makes no sense"),
         (entry(data_offsets=[0, 8, 16]), "its tensor a has an entry that makes no sense"),
