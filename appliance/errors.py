@@ -71,6 +71,7 @@ KINDS: Final[dict[str, Kind]] = {
     "model-missing": _cli("The model's file is not on the shelf"),
     "model-truncated": _cli("The model's file is shorter than it must be"),
     "model-not-gguf": _cli("The model's file is not a GGUF file that the engine can open"),
+    "model-not-convertible": _cli("What a model is to be made from is not what the conversion expects"),
     # Hardware facts.
     "hardware-file-bad": _cli("The file does not hold hardware facts", WRONG_USE),
     # Processes.

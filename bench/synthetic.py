@@ -7,17 +7,13 @@ zeros; the tokenizer is a real one, of pairs of bytes, as large as the vocabular
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from appliance.catalog.gguf import TYPES
+from appliance.artifacts.gguf_writer import Field, Tensor, header, padding
 
-_CODES = {name: code for code, (name, _, _) in TYPES.items()}
-_ALIGNMENT = 32
 _TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 
 
@@ -54,27 +50,17 @@ def write(path: Path, wanted: Dimensions) -> None:
     """Write the file: a whole header, and holes for the weights."""
     tensors = list(_tensors(wanted))
     with path.open("wb") as file:
-        fields = list(_fields(wanted))
-        file.write(struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(fields)))
-        for key, kind, value in fields:
-            _text(file, key)
-            _value(file, kind, value)
-        offset = 0
-        for name, shape, type_name in tensors:
-            _text(file, name)
-            code = _CODES[type_name]
-            file.write(struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, code, offset))
-            offset += _padded(_bytes(shape, code))
-        file.truncate(_padded(file.tell()) + offset)
+        file.write(header(list(_fields(wanted)), tensors))
+        file.truncate(file.tell() + sum(tensor.size + len(padding(tensor.size)) for tensor in tensors))
 
 
-def _tensors(wanted: Dimensions) -> Iterator[tuple[str, tuple[int, ...], str]]:
+def _tensors(wanted: Dimensions) -> Iterator[Tensor]:
     width, size = wanted.embedding, wanted.head_size or wanted.embedding // wanted.heads
     queries, keys = wanted.heads * size, wanted.kv_heads * size
-    yield "token_embd.weight", (width, wanted.vocabulary), wanted.type
+    yield Tensor("token_embd.weight", (width, wanted.vocabulary), wanted.type)
     if wanted.output != "":
-        yield "output.weight", (width, wanted.vocabulary), wanted.output or wanted.type
-    yield "output_norm.weight", (width,), "F32"
+        yield Tensor("output.weight", (width, wanted.vocabulary), wanted.output or wanted.type)
+    yield Tensor("output_norm.weight", (width,), "F32")
     for layer in range(wanted.layers):
         for name, shape in (
             ("attn_q", (width, queries)),
@@ -85,12 +71,12 @@ def _tensors(wanted: Dimensions) -> Iterator[tuple[str, tuple[int, ...], str]]:
             ("ffn_up", (width, wanted.feed_forward)),
             ("ffn_down", (wanted.feed_forward, width)),
         ):
-            yield f"blk.{layer}.{name}.weight", shape, wanted.type
+            yield Tensor(f"blk.{layer}.{name}.weight", shape, wanted.type)
         for name in ("attn_norm", "ffn_norm"):
-            yield f"blk.{layer}.{name}.weight", (width,), "F32"
+            yield Tensor(f"blk.{layer}.{name}.weight", (width,), "F32")
 
 
-def _fields(wanted: Dimensions) -> Iterator[tuple[str, str, Any]]:
+def _fields(wanted: Dimensions) -> Iterator[Field]:
     yield "general.architecture", "text", "llama"
     yield "general.name", "text", "synthetic"
     yield "llama.block_count", "I", wanted.layers
@@ -134,37 +120,3 @@ def _pairs() -> Iterator[tuple[str, str]]:
     for pair in product(_BYTES, _BYTES):
         for third in _BYTES:
             yield "".join(pair), third
-
-
-def _text(file: BinaryIO, text: str) -> None:
-    data = text.encode()
-    file.write(struct.pack("<Q", len(data)) + data)
-
-
-_KINDS = {"I": 4, "i": 5, "f": 6}
-
-
-def _value(file: BinaryIO, kind: str, value: Any) -> None:
-    if kind == "text":
-        file.write(struct.pack("<I", 8))
-        _text(file, value)
-    elif kind == "texts":
-        file.write(struct.pack("<IIQ", 9, 8, len(value)))
-        for item in value:
-            _text(file, item)
-    elif kind.endswith("*"):
-        file.write(struct.pack(f"<IIQ{len(value)}{kind[0]}", 9, _KINDS[kind[0]], len(value), *value))
-    else:
-        file.write(struct.pack("<I" + kind, _KINDS[kind], value))
-
-
-def _bytes(shape: tuple[int, ...], code: int) -> int:
-    _, block, size = TYPES[code]
-    weights = 1
-    for length in shape:
-        weights *= length
-    return weights // block * size
-
-
-def _padded(value: int) -> int:
-    return -(-value // _ALIGNMENT) * _ALIGNMENT

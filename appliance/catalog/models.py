@@ -12,7 +12,7 @@ from appliance.catalog.rules import SOURCE, faults, model_id
 from appliance.errors import ApplianceError
 
 # What makes a file the one it is. Whoever changes one of these has another file.
-_IDENTITY = ("source", "size", "sha256", "archive_sha256", "member")
+_IDENTITY = ("source", "size", "sha256", "archive_sha256", "member", "convert")
 # Models that write text keep keys and values for every request that is under way; the others keep none.
 _WRITERS = ("chat", "small", "draft")
 _SHOWN = 5
@@ -89,7 +89,9 @@ class Model:
 
     `source` says where it comes from: `pypi:NAME==VERSION`, where `member` is the file inside the
     archive and `archive_sha256` the archive's own hash, or `hf:OWNER/REPOSITORY@REVISION/FILE`; an
-    admin's own may name an address or a `file:/path`. A `trial` model proves that the box works
+    admin's own may name an address or a `file:/path`. Where `convert` names a conversion, `member`
+    is the folder of the original, and the file is made from it on this machine; `size` and
+    `sha256` are always those of the finished file. A `trial` model proves that the box works
     and is not meant for work. A `local` one is a file that the admin vouches for, not this
     version of the appliance.
     """
@@ -105,6 +107,7 @@ class Model:
     quantization: str
     archive_sha256: str = ""
     member: str = ""
+    convert: str = ""
     trial: bool = False
     bits: int = 0
     family: Family = _NO_FAMILY
@@ -224,6 +227,7 @@ def _models(id: str, table: dict[str, Any], packaged: dict[str, Any]) -> Iterato
             quantization=file["quantization"],
             archive_sha256=file.get("archive_sha256", ""),
             member=file.get("member", ""),
+            convert=file.get("convert", ""),
             trial=family.size_class == "trial",
             bits=file["bits"],
             family=family,

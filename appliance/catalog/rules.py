@@ -13,6 +13,8 @@ from typing import Any
 ROLES = ("chat", "small", "embed", "rerank", "draft", "projector")
 CLASSES = ("trial", "4b", "7b", "13b", "30b")
 ABILITIES = ("tools", "thinking", "vision")
+# The originals that the appliance can make into a GGUF file by itself.
+CONVERSIONS = ("all-minilm-l6-v2",)
 
 Rule = Callable[[Any], str]
 Table = Mapping[str, Any]
@@ -153,6 +155,7 @@ FILE: dict[str, Rule] = {
     "bits": _whole(1, 32),
     "archive_sha256": _hex(64),
     "member": _text,
+    "convert": _one_of(*CONVERSIONS),
 }
 _NEEDED = ("title", "role", "licence", "commercial", "files")
 _NEEDED_BY_ROLE: dict[str, tuple[str, ...]] = {
@@ -203,7 +206,7 @@ def _file_faults(path: tuple[str, ...], file: Any) -> Iterator[Fault]:
     archive = str(file.get("source", "")).startswith("pypi:")
     yield from _table_faults(path, file, FILE, (*_NEEDED_BY_FILE, *(_NEEDED_BY_ARCHIVE if archive else ())))
     if not archive:
-        for key in ("archive_sha256", "member"):
+        for key in ("archive_sha256", "member", "convert"):
             if key in file:
                 yield Fault((*path, key), "belongs to a file from an archive (pypi:)")
 

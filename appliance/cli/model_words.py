@@ -60,6 +60,7 @@ def details(model: Model, *, here: bool, chosen: bool) -> dict[str, Any]:
         "sha256": model.sha256,
         "archive_sha256": model.archive_sha256,
         "member": model.member,
+        "convert": model.convert,
         "needs_consent": model.needs_consent,
         "family": {"id": family.pop("id"), "class": family.pop("size_class"), **family},
     }
@@ -81,7 +82,7 @@ def sentences(model: Model, *, here: bool, chosen: bool) -> list[tuple[str, str]
         ("quality", f"{family.quality} of 100. {family.quality_source}" if family.quality else ""),
         ("goes with", ", ".join(family.goes_with)),
         ("needs a yes", model.needs_consent),
-        ("source", model.source),
+        ("source", f"{model.source}{', converted on this machine' if model.convert else ''}"),
         ("size", f"{show_bytes(model.size)} ({model.size:,} bytes)" if model.size else ""),
         ("sha256", model.sha256),
         ("original", family.base.repository),

@@ -95,7 +95,7 @@ def pull(context: typer.Context, model_id: ModelId = None) -> None:
         say(f"{model.title} is here already.")
         return
     say(f"Fetching {model.title}")
-    shelf.pull(model, Progress().size(f"Verifying {model.title}"))
+    shelf.pull(model, Progress().size(f"{'Converting' if model.convert else 'Verifying'} {model.title}"))
     say(f"{model.title} is on the shelf, verified by its SHA-256.")
 
 

@@ -181,6 +181,12 @@ CHANGES = [
         "must be hf:OWNER/REPOSITORY@REVISION/FILE, pypi:",
     ),
     ("size = 1000", 'size = 1\nmember = "m"', "files.q4_k_m.member", "belongs to a file from an archive (pypi:)"),
+    (
+        "size = 1000",
+        'size = 1\nconvert = "all-minilm-l6-v2"',
+        "files.q4_k_m.convert",
+        "belongs to a file from an archive (pypi:)",
+    ),
     ("bits = 4\n", "", "files.q4_k_m.bits", "is missing"),
 ]
 
@@ -213,6 +219,7 @@ def test_a_mistake_is_told_with_its_line_and_key(old: str, new: str, key: str, s
         ),
         ('id = "eyes-of-talk"', 'id = "Eyes"', "eyes.files.f16.id", "must be an id of small letters"),
         ('member = "eyes/eyes.gguf"\n', "", "eyes.files.f16.member", "is missing"),
+        ("bits = 16\n", 'bits = 16\nconvert = "x"\n', "eyes.files.f16.convert", "must be one of all-minilm-l6-v2"),
         (f'archive_sha256 = "{SHA}"', 'archive_sha256 = ""', "eyes.files.f16.archive_sha256", "must not be empty"),
         ("[eyes]\n", "[eyes]\nquality = 5\n", "eyes.quality_source", "is missing"),
     ],
@@ -271,6 +278,11 @@ def test_a_file_in_another_ones_place_is_the_admins_own() -> None:
     assert found.get("talk-3.5-q4_k_m").sha256 == other
     assert found.local == {"talk-3.5-q4_k_m"}
     assert parse(SOUND, f'["talk-3.5".files.q4_k_m]\nsha256 = "{SHA}"\n').local == frozenset()
+
+
+def test_a_file_that_is_made_in_another_way_is_the_admins_own() -> None:
+    (eyes,) = parse(SOUND, '[eyes.files.f16]\nconvert = "all-minilm-l6-v2"\n').by_role("projector")
+    assert (eyes.convert, eyes.local) == ("all-minilm-l6-v2", True)
 
 
 def test_a_new_family_and_a_new_file_are_the_admins_own() -> None:

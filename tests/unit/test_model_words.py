@@ -75,6 +75,12 @@ def test_a_file_of_the_admins_own_is_marked() -> None:
     assert row(own, here=True, chosen=False)[-1] == "here, your own"
 
 
+def test_a_file_that_is_made_here_says_so() -> None:
+    model = SHIPPED.get("all-minilm-l6-v2-q8_0")
+    assert told(model.id)["source"] == f"{model.source}, converted on this machine"
+    assert details(model, here=False, chosen=False)["convert"] == "all-minilm-l6-v2"
+
+
 @pytest.mark.parametrize("model", SHIPPED.models, ids=lambda model: model.id)
 def test_every_model_can_be_told_as_text_and_as_json(model: Model) -> None:
     assert all(text.strip() for _, text in sentences(model, here=False, chosen=False))

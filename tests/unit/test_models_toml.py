@@ -41,7 +41,12 @@ def test_more_than_fifty_files_are_pinned_and_no_two_are_the_same() -> None:
     hashes = [model.sha256 for model in SHIPPED.models if model.sha256]
     assert len(set(hashes)) == len(hashes)
     assert len({model.source for model in SHIPPED.models}) == len(SHIPPED.models)
-    assert all(model.hub or model.id == EMBEDDED for model in SHIPPED.models)
+
+
+def test_a_box_without_a_hub_can_chat_and_embed() -> None:
+    carried = {model.role: model.id for model in SHIPPED.models if model.hub is None}
+    assert carried == {"chat": EMBEDDED, "embed": "all-minilm-l6-v2-q8_0"}
+    assert all(model.is_locked for model in SHIPPED.models if model.hub is None)
 
 
 @pytest.mark.parametrize("size_class", ["4b", "7b", "13b", "30b"])
