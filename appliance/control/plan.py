@@ -57,8 +57,9 @@ def make_plan(home: Home, settings: Settings) -> Plan:
 
 
 def _engine(home: Home, role: str, choice: Choice) -> Engine:
-    model = choice.model
-    file = Shelf(home.models).path(model)
+    shelf = Shelf(home.models)
+    model = shelf.known(choice.model)
+    file = shelf.path(model)
     gguf.check(file, model.size)
     return Engine(
         role=role,
