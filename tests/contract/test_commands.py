@@ -12,7 +12,7 @@ from docs.generate import REFERENCE, commands
 
 # What kind each command is. A new one must be put somewhere here.
 READING = {"status", "chat", "models list", "models verify", "keys list", "logs", "usage"}
-DESTRUCTIVE = {"keys revoke"}
+DESTRUCTIVE = {"keys revoke", "models rm", "models gc"}
 ACTING = {"up", "down", "keys create", "models pull", "serve", "engine build"}
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}
