@@ -43,14 +43,13 @@ class Journal:
         self._file.truncate(0 if known is None else len(whole))
         if known is None:
             self._file.write(json.dumps(asdict(subject)).encode() + b"\n")
-        self.finished: set[int] = known or set()
+        # As it was when it was opened.
+        self.finished = frozenset(known or ())
 
     def add(self, pieces: Iterable[int]) -> None:
         """Note pieces that have been synced; on the disk when it returns."""
-        new = set(pieces)
-        self._file.write("".join(f"{piece}\n" for piece in sorted(new)).encode())
+        self._file.write("".join(f"{piece}\n" for piece in sorted(pieces)).encode())
         os.fdatasync(self._file.fileno())
-        self.finished |= new
 
     def close(self) -> None:
         """Close the file; what was noted stays."""

@@ -112,6 +112,7 @@ class Download:
         if missing and not found.ranges:
             missing = list(range(missing[0], self._subject.pieces))
         self._landed = set(range(self._subject.pieces)) - set(missing)
+        self._unnoted: set[int] = set()
         spans = [self._span(piece) for piece in missing]
         self._todo = deque(spans if found.ranges else [(start, found.size) for start, _ in spans[:1]])
         self._fetched = sum(end - start for start, end in map(self._span, self._landed))
@@ -246,6 +247,7 @@ class Download:
             self._fetched += len(data)
             if whole:
                 self._landed.update(whole)
+                self._unnoted.update(whole)
                 self._news.notify_all()
 
     def _hash(self) -> None:
@@ -273,15 +275,17 @@ class Download:
 
     def _note(self) -> None:
         """Sync what has landed, then note it; a last time when all ends, however it ends."""
-        while len(self._journal.finished) < self._subject.pieces:
+        left = self._subject.pieces - len(self._landed)
+        while left > 0:
             with self._news:
-                self._news.wait_for(lambda: self._landed - self._journal.finished or self._stop.is_set())
-                batch = self._landed - self._journal.finished
+                self._news.wait_for(lambda: self._unnoted or self._stop.is_set())
+                batch, self._unnoted = self._unnoted, set()
             if not batch:
                 return
             with on_disk(self._partial):
                 os.fdatasync(self._file)
                 self._journal.add(batch)
+            left -= len(batch)
 
 
 def _open(partial: Path, size: int) -> int:

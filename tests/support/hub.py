@@ -16,7 +16,7 @@ from typing import Any
 from appliance.catalog.models import Model
 from appliance.downloads.pieces import Limits
 from appliance.downloads.retry import Patience
-from appliance.units import KIB
+from appliance.units import KIB, MIB
 from tests.support.box import environment
 from tests.support.hub_server import COMMIT, ORDERS
 
@@ -66,14 +66,19 @@ class Hub:
 
 def model_file(path: Path, size: int, seed: int = 0) -> Path:
     """A file that begins like a GGUF model and goes on at random."""
-    path.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 1, 1) + random.Random(seed).randbytes(size - 24))
+    dice, head = random.Random(seed), struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
+    with path.open("wb") as file:
+        file.write(head)
+        for at in range(len(head), size, MIB):
+            file.write(dice.randbytes(min(MIB, size - at)))
     return path
 
 
 def row(file: Path, source: str, **more: Any) -> Model:
     """A catalogue row for a file; `more` changes fields."""
-    data = file.read_bytes()
-    fields = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), **more}
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    fields = {"size": file.stat().st_size, "sha256": sha256, **more}
     return Model("tiny", "Tiny", "chat", "MIT", 1024, source, quantization="Q4_0", **fields)
 
 

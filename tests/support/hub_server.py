@@ -11,6 +11,7 @@ POST /control takes JSON that changes some of these orders; all hold until chang
     redirect     "" answer in place, "cdn" send on, "host" to another host, "loop" in circles, "plain" off this machine
     ranges       whether it knows ranges
     version      what the ETag says beside the hash; "" for no ETag
+    restless     whether every answer has another version
     change_at    the request for content from which on the version is another one
     gone_at      the request for content from which on the file is not there
     fail         [status, how many times, Retry-After or null]
@@ -41,8 +42,8 @@ from typing import Any
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ORDERS: dict[str, Any] = {
     "file": "", "name": "model.gguf", "commit": COMMIT, "lfs": True, "linked": True, "sha256": "", "redirect": "cdn",
-    "ranges": True, "version": "one", "change_at": 0, "gone_at": 0, "fail": [0, 0, None], "cut": 0.0, "flip": 0,
-    "longer": 0, "rate": 0, "token": "",
+    "ranges": True, "version": "one", "restless": False, "change_at": 0, "gone_at": 0,
+    "fail": [0, 0, None], "cut": 0.0, "flip": 0, "longer": 0, "rate": 0, "token": "",
 }  # fmt: skip
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
 _RESOLVE = re.compile(rf"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -183,7 +184,8 @@ class Answer(BaseHTTPRequestHandler):
             return self._empty(404)
         size = Path(orders["file"]).stat().st_size + orders["longer"]
         changed = orders["change_at"] and number >= orders["change_at"]
-        etag = f'"{orders["version"]}{"-new" if changed else ""}"' if orders["version"] else None
+        mark = str(number) if orders["restless"] else "-new" if changed else ""
+        etag = f'"{orders["version"]}{mark}"' if orders["version"] else None
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["range"] or "") if orders["ranges"] else None
         if asked and self.headers["if-range"] not in (None, etag):
             asked = None
