@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+from appliance.downloads.retry import TRANSIENT, Patience, Retry, check_status
 from appliance.downloads.web import Remote
 from appliance.errors import ApplianceError
 
@@ -14,6 +17,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # The library waits for ever by default.
 _TIMEOUT_S = 30.0
+_PATIENCE = Patience(tries=4)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,7 @@ def head(wanted: HubFile) -> Answer:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(wanted.repo, wanted.file, revision=wanted.revision or None)
-    with _explained(wanted):
-        said = get_hf_file_metadata(url, timeout=_TIMEOUT_S, retry_on_errors=True)
+    said = _ask(wanted, lambda: get_hf_file_metadata(url, timeout=_TIMEOUT_S))
     # A small file's ETag is a git hash, which says nothing about its bytes that we could check.
     sha256 = said.etag if said.etag and _SHA256.fullmatch(said.etag) else ""
     return Answer(said.commit_hash or "", said.size or 0, sha256)
@@ -62,13 +67,11 @@ def head(wanted: HubFile) -> Answer:
 
 def resolve(wanted: HubFile) -> Answer:
     """Commit, size and SHA-256, asked for in two ways. Raises as `head`, and wrong-hash when they disagree."""
-    from huggingface_hub import HfApi, RepoFile, get_session
+    from huggingface_hub import HfApi, RepoFile
 
-    get_session().timeout = _TIMEOUT_S
     first = head(wanted)
     commit = first.commit if _COMMIT.fullmatch(first.commit) else _commit(wanted)
-    with _explained(wanted):
-        found = HfApi().get_paths_info(wanted.repo, [wanted.file], revision=commit)
+    found = _ask(wanted, lambda: HfApi().get_paths_info(wanted.repo, [wanted.file], revision=commit))
     listed = [entry for entry in found if isinstance(entry, RepoFile) and entry.path == wanted.file]
     if not listed:
         raise ApplianceError(
@@ -89,34 +92,56 @@ def resolve(wanted: HubFile) -> Answer:
 def _commit(wanted: HubFile) -> str:
     from huggingface_hub import HfApi
 
-    with _explained(wanted):
-        return HfApi().model_info(wanted.repo, revision=wanted.revision or None, timeout=_TIMEOUT_S).sha or ""
+    found = _ask(wanted, lambda: HfApi().model_info(wanted.repo, revision=wanted.revision or None))
+    return found.sha or ""
+
+
+def _ask(wanted: HubFile, question: Callable[[], T]) -> T:
+    """Ask until there is an answer, a few times at most: the library's own retries wait as long as a server likes."""
+    from huggingface_hub import constants, get_session
+
+    # Else each first request of a process also asks the hub for a list of AI agents, and leaves it in the home folder.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    retry = Retry(_PATIENCE, "The model hub", threading.Event())
+    while True:
+        get_session().timeout = _TIMEOUT_S
+        try:
+            with _explained(wanted):
+                return question()
+        except TRANSIENT as error:
+            retry.wait(error)
 
 
 @contextmanager
 def _explained(wanted: HubFile) -> Iterator[None]:
-    """Say in our words what the hub's library raises."""
-    from httpx2 import HTTPError
+    """Say in our words what the hub's library raises; what may pass, as one of `TRANSIENT`."""
+    from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     try:
         yield
-    except HFValidationError as error:
-        raise ApplianceError(
-            "source-not-allowed", f"'{wanted.repo}' is no name of a repository.", "Correct the model's source."
-        ) from error
-    except (HTTPError, OfflineModeIsEnabled, OSError, ValueError, LookupError, TypeError) as error:
-        # The last three: an answer that is not the hub's, as of a login page that stands in between.
-        status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    except HfHubHTTPError as error:
+        status = error.response.status_code
         if status in (401, 403, 404):
             raise ApplianceError(
                 "source-refused",
                 f"The hub does not have {wanted.repo}/{wanted.file}, or does not let us have it (it answers {status}).",
                 "Check the name; accept the model's terms there if it has any, and set HF_TOKEN.",
             ) from error
-        reason = f"it answers {status}" if status else str(error).partition("\n")[0] or type(error).__name__
+        check_status(status, error.response.headers.get("retry-after"), "The model hub")
+    except TransportError as error:
+        raise ConnectionError(str(error)) from error
+    except HFValidationError as error:
+        raise ApplianceError(
+            "source-not-allowed", f"'{wanted.repo}' is no name of a repository.", "Correct the model's source."
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise ApplianceError(
+            "source-unreachable", "HF_HUB_OFFLINE forbids to ask the model hub.", "Unset it, or use another source."
+        ) from error
+    except (ValueError, LookupError, TypeError) as error:
         raise ApplianceError(
             "source-unreachable",
-            f"The model hub does not answer as it should: {reason}.",
-            "Check the network, the proxy and HF_ENDPOINT, then run it again.",
+            "What answers in the hub's place is not a model hub.",
+            "Check HF_ENDPOINT and the proxy: a page to log in may stand in between.",
         ) from error

@@ -8,7 +8,9 @@ POST /control takes JSON that changes some of these orders; all hold until chang
     lfs          whether the list of files states the SHA-256
     linked       whether the file's headers state SHA-256 and size
     sha256       the SHA-256 that it states, where that is not the file's
-    redirect     "" answer in place, "cdn" send on, "host" to another host, "loop" in circles, "plain" off this machine
+    list_sha256  the same, of its list of files alone
+    redirect     "" answer in place, "cdn" send on, "host" to another host (localhost), "loop" in circles,
+                 "plain" to an unencrypted host elsewhere
     ranges       whether it knows ranges
     version      what the ETag says beside the hash; "" for no ETag
     restless     whether every answer has another version
@@ -41,8 +43,8 @@ from typing import Any
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ORDERS: dict[str, Any] = {
-    "file": "", "name": "model.gguf", "commit": COMMIT, "lfs": True, "linked": True, "sha256": "", "redirect": "cdn",
-    "ranges": True, "version": "one", "restless": False, "change_at": 0, "gone_at": 0,
+    "file": "", "name": "model.gguf", "commit": COMMIT, "lfs": True, "linked": True, "sha256": "", "list_sha256": "",
+    "redirect": "host", "ranges": True, "version": "one", "restless": False, "change_at": 0, "gone_at": 0,
     "fail": [0, 0, None], "cut": 0.0, "flip": 0, "longer": 0, "rate": 0, "token": "",
 }  # fmt: skip
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
@@ -117,7 +119,7 @@ class Answer(BaseHTTPRequestHandler):
         name, (sha256, size) = self.server.orders["name"], self.server.stated()
         entry: dict[str, Any] = {"type": "file", "path": name, "size": size, "oid": "0" * 40}
         if self.server.orders["lfs"]:
-            entry["lfs"] = {"oid": sha256, "size": size, "pointerSize": 134}
+            entry["lfs"] = {"oid": self.server.orders["list_sha256"] or sha256, "size": size, "pointerSize": 134}
         if _PATHS.fullmatch(self.path) and self._may():
             return self._json([entry] if name in body.decode() else [])
         return None
