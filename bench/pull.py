@@ -4,8 +4,7 @@ python -m bench.pull [--mib 1024] [--rounds 5] [--folder DIR]
 
 curl writes the file, nothing more. A pull writes it, syncs it, hashes it and keeps a journal. Both
 are timed from start to end, but for Python's own start. The ratio is taken round by round, and
-the first round is not counted. Exit code 1 when its median is below 0.9. Where the disk is slower
-than the server, a pull waits for the disk and curl does not: `--folder /dev/shm` leaves the disk out.
+the first round is not counted. Exit code 1 when its median is below 0.9.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def unneeded(names: Iterable[str], needed: Collection[str], pulled: Collection[s
     gone = []
     for name in names:
         path = Path(name)
-        key = name.removeprefix(_SCRATCH).rpartition("-")[0] if name.startswith(_SCRATCH) else path.stem
+        key = _key(name)
         if key in pulled or name.startswith(locked.FILE):
             continue
         is_whole = f"{key}{_MODEL}" in names
@@ -48,6 +48,11 @@ def unneeded(names: Iterable[str], needed: Collection[str], pulled: Collection[s
         ):
             gone.append(name)
     return gone
+
+
+def _key(name: str) -> str:
+    """The hash or id that a file's name stands for."""
+    return name.removeprefix(_SCRATCH).rpartition("-")[0] if name.startswith(_SCRATCH) else Path(name).stem
 
 
 def survey(folder: Path, models: Sequence[Model], also: Collection[str], deployment: Deployment) -> list[Leftover]:
@@ -65,7 +70,7 @@ def survey(folder: Path, models: Sequence[Model], also: Collection[str], deploym
 def clear(folder: Path, leftovers: Iterable[Leftover]) -> None:
     """Remove them, but for one that a pull has taken up meanwhile."""
     for leftover in leftovers:
-        lock = Lock(folder / f"{Path(leftover.name).stem}{_LOCK}", fleeting=True)
+        lock = Lock(folder / f"{_key(leftover.name)}{_LOCK}", fleeting=True)
         if not lock.acquire():
             continue
         try:

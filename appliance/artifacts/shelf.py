@@ -147,6 +147,8 @@ class Shelf:
     ) -> Fetched:
         if isinstance(source, Local):
             found = local.find(source.path, model.size)
+            # A journal speaks of what was fetched, not of what is copied now.
+            discard(partial)
             return local.copy(found, partial, told)
         remote = hub.remote(source) if isinstance(source, HubFile) else source
         assert isinstance(remote, Remote)

@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import unquote, urljoin, urlsplit
 
 from appliance.errors import ApplianceError
@@ -28,7 +29,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An address to fetch from, and the headers (a token, say) that go to its host and no other."""
+    """An address to fetch from, and headers; `Authorization` goes to this host and no other."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +56,7 @@ def is_loopback(host: str) -> bool:
 def next_hop(remote: Remote, location: str) -> Remote:
     """Where a redirect leads. Raises source-not-allowed when it leaves HTTPS.
 
-    Headers stay with the host that they were meant for.
+    The authorization stays with the host that it is meant for.
     """
     url = urljoin(remote.url, location)
     scheme, host, _ = origin(url)
@@ -67,7 +68,9 @@ def next_hop(remote: Remote, location: str) -> Remote:
             f"{remote.host} sends us on to {scheme}://{host}, which is not encrypted.",
             "Do not use this source until that is explained.",
         )
-    return Remote(url, remote.headers if origin(url) == origin(remote.url) else {})
+    if origin(url) == origin(remote.url):
+        return Remote(url, remote.headers)
+    return Remote(url, {name: value for name, value in remote.headers.items() if name.lower() != "authorization"})
 
 
 class Line:
@@ -150,6 +153,7 @@ class Line:
             self._connection = None
 
 
+@cache
 def _trust() -> ssl.SSLContext:
     """The certificates that the hub library trusts: the system's, and what the environment adds."""
     import httpx2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from appliance.deployment import Deployment, Engine
 from appliance.store import handover
 from appliance.store.locks import Lock
 from appliance.units import KIB, MIB
+from tests.support.box import environment, wait_until
 from tests.support.hub import Hub, hub_source, model_file, row, rows_toml
 from tests.support.hub_server import COMMIT
 from tests.support.rows import RowsBox
@@ -196,6 +199,23 @@ def test_one_pull_of_a_model_at_a_time(box: RowsBox, hub: Hub, file: Path) -> No
     assert pull(box, hub, 1)["code"] == "pull-running"
     lock.release()
     pull(box, hub)
+
+
+def test_an_interrupted_pull_ends_at_once_and_keeps_what_it_has(box: RowsBox, hub: Hub, file: Path) -> None:
+    offer(box, model := row(file, f"{hub.url}/cdn/file"))
+    hub.tell(rate=20 * KIB)
+    with subprocess.Popen(
+        box.argv("models", "pull", "tiny"), stderr=subprocess.PIPE, text=True, env=environment()
+    ) as child:
+        wait_until(lambda: (box.state / f"models/{model.sha256}.journal").exists())
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 130
+        assert child.stderr is not None
+        assert child.stderr.read().endswith("Interrupted.\n")
+    assert on_shelf(box) == [f"{model.sha256}.journal", f"{model.sha256}.partial"]
+    hub.tell(rate=0)
+    pull(box, hub)
+    assert on_shelf(box) == [f"{model.sha256}.gguf"]
 
 
 def test_settlements_that_cannot_be_read_stop_a_pull(box: RowsBox, hub: Hub, file: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from appliance.downloads.web import Line, Remote, is_loopback, next_hop
 from appliance.errors import ApplianceError
 
-TOKEN = {"Authorization": "Bearer secret"}
+REST = {"Cache-Control": "no-cache"}
+TOKEN = {"Authorization": "Bearer secret", **REST}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ TOKEN = {"Authorization": "Bearer secret"}
 def test_a_redirect_takes_the_token_only_to_the_same_host(
     url: str, location: str, leads_to: str, keeps_token: bool
 ) -> None:
-    assert next_hop(Remote(url, TOKEN), location) == Remote(leads_to, TOKEN if keeps_token else {})
+    assert next_hop(Remote(url, TOKEN), location) == Remote(leads_to, TOKEN if keeps_token else REST)
 
 
 @pytest.mark.parametrize(
