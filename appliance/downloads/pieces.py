@@ -135,8 +135,10 @@ class Download:
                     self._tell(told, checking)
         finally:
             self._end()
+            # Ctrl-C may have come before all had begun.
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
             self._journal.close()
             os.close(self._file)
         if self._failure is not None:

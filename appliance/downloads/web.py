@@ -79,6 +79,9 @@ class Line:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        # Kept apart: http.client lets go of a socket that is to be closed after the answer.
+        self._socket: socket.socket | None = None
+        self._ended = False
         self._origin: tuple[str, str, int] | None = None
         self._prefix = ""
         self._extra: dict[str, str] = {}
@@ -109,6 +112,10 @@ class Line:
         # Compressed, the bytes would not be those of the file, and ranges would mean something else.
         headers = {"Accept-Encoding": "identity", "User-Agent": "appliance", **remote.headers, **more, **self._extra}
         self._connection.request("GET", self._prefix + target, headers=headers)
+        self._socket = self._connection.sock
+        if self._ended:
+            # While it connected there was no socket that `abort` could have ended.
+            raise ConnectionAbortedError("the download has ended")
         return self._connection.getresponse()
 
     def _leave(self, response: http.client.HTTPResponse) -> None:
@@ -141,10 +148,11 @@ class Line:
 
     def abort(self) -> None:
         """End it from another thread: whoever reads from it gets an error at once."""
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
+        self._ended = True
+        opened = self._socket
+        if opened is not None:
             with suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                opened.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Hang up."""
