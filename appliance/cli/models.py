@@ -1,7 +1,8 @@
-"""`appliance models`: what the box can run."""
+"""`appliance models`: what the box can run, fetched and cleared away."""
 
 from __future__ import annotations
 
+import dataclasses
 from enum import Enum
 from typing import Annotated
 
@@ -10,6 +11,9 @@ import typer
 from appliance.catalog.rules import ROLES
 from appliance.cli.common import Json, home_of, settings_of
 from appliance.cli.output import Progress, document, say, table, write
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 app = typer.Typer(help="The models this box can run.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,14 +42,14 @@ def list_models(
     shelf, chosen = Shelf(home.models), chosen_model(home, settings_of(home))
     wanted = [model for model in catalogue(home).models if role is None or model.role == role.value]
     found = [
-        (model, here)
+        (shelf.known(model), here, model == chosen)
         for model, here in ((model, shelf.has(model)) for model in wanted)
         if every or here or model == chosen
     ]
     if as_json:
-        document([summary(model, here=here, chosen=model == chosen) for model, here in found])
+        document([summary(model, here=here, chosen=is_chosen) for model, here, is_chosen in found])
         return
-    table(COLUMNS, [row(model, here=here, chosen=model == chosen) for model, here in found])
+    table(COLUMNS, [row(model, here=here, chosen=is_chosen) for model, here, is_chosen in found])
     if len(found) < len(wanted):
         say(f"{len(wanted) - len(found)} more are in the catalogue: `appliance models list --all`.")
 
@@ -76,8 +80,10 @@ def show(
 
 
 @app.command()
-def pull(context: typer.Context, model_id: ModelId = None) -> None:
-    """Fetch a model, verify it, and put it on the shelf. What is there already is left alone.
+def pull(context: typer.Context, model_id: ModelId = None, as_json: Json = False) -> None:
+    """Fetch a model, verify it, and put it on the shelf; an interrupted pull goes on where it stopped.
+
+    What is there already is left alone.
 
     Example: appliance models pull smollm2-135m-instruct
     """
@@ -89,14 +95,37 @@ def pull(context: typer.Context, model_id: ModelId = None) -> None:
     model = catalogue(home).get(model_id) if model_id else chosen_model(home, settings_of(home))
     if model is None:
         say("The engine is somebody else's: there is no model to fetch.")
+        if as_json:
+            document({"id": None, "sha256": None, "fetched": False})
         return
     shelf = Shelf(home.models)
-    if shelf.has(model):
-        say(f"{model.title} is here already.")
+    was_here, before = shelf.has(model), shelf.locked(model)
+    if not was_here:
+        say(f"Fetching {model.title}")
+        progress = Progress()
+        shelf.pull(model, progress.size(model.title), progress.size(f"Verifying {model.title}"))
+    locked = shelf.locked(model)
+    if as_json:
+        known = shelf.known(model)
+        document(
+            {
+                "id": model.id,
+                "sha256": known.sha256,
+                "size": known.size,
+                "file": str(shelf.path(model)),
+                "fetched": not was_here,
+                "locked": None if locked is None else dataclasses.asdict(locked),
+            }
+        )
         return
-    say(f"Fetching {model.title}")
-    shelf.pull(model, Progress().size(f"{'Converting' if model.convert else 'Verifying'} {model.title}"))
-    say(f"{model.title} is on the shelf, verified by its SHA-256.")
+    if locked is not None and locked != before:
+        at = f" revision {locked.revision}," if locked.revision else ""
+        said = "as the hub states it" if locked.how == "hub" else "as measured here: nobody has stated it"
+        say(f"Locked on first contact:{at} sha256 {locked.sha256}, {said}.")
+    if was_here:
+        say(f"{model.title} is here already.")
+    else:
+        say(f"{model.title} is on the shelf, verified by its SHA-256.")
 
 
 @app.command()
@@ -115,8 +144,86 @@ def verify(context: typer.Context, model_id: ModelId = None, as_json: Json = Fal
         if as_json:
             document({"id": None, "sha256": None, "verified": False})
         return
-    Shelf(home.models).verify(model)
+    shelf = Shelf(home.models)
+    shelf.verify(model)
     if as_json:
-        document({"id": model.id, "sha256": model.sha256, "verified": True})
+        document({"id": model.id, "sha256": shelf.known(model).sha256, "verified": True})
     else:
         say(f"{model.title} is whole: its SHA-256 is the pinned one.")
+
+
+@app.command()
+def rm(
+    context: typer.Context,
+    model_id: Annotated[str, typer.Argument(help="Model id, as `models list` shows it.")],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a model's file, and what an interrupted pull of it has left. One that is in use stays.
+
+    Example: appliance models rm smollm2-135m-instruct --yes
+    """
+    from appliance.artifacts import clearing
+    from appliance.control.plan import catalogue
+    from appliance.errors import ApplianceError
+    from appliance.store import handover
+    from appliance.units import show_bytes
+
+    home = home_of(context)
+    home.prepare()
+    model = catalogue(home).get(model_id)
+    clearing.check_unused(home.models, model, handover.read(home.deployment))
+    found = clearing.files_of(home.models, model)
+    if not found:
+        raise ApplianceError("model-missing", f"{model.title} is not here.", "`appliance models list` shows what is.")
+    size = sum(leftover.size for leftover in found)
+    if dry_run or not yes:
+        say(f"{model.title} would be removed, {show_bytes(size)}; it would have to be fetched again.")
+    _insist(yes or dry_run, f"appliance models rm {model_id} --yes")
+    if not dry_run:
+        clearing.remove(home.models, model)
+    if as_json:
+        document({"id": model.id, "bytes": size, "removed": not dry_run})
+    elif not dry_run:
+        say(f"{model.title} is removed: {show_bytes(size)} are free again.")
+
+
+@app.command()
+def gc(context: typer.Context, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Remove what nothing names any more: model files, and what interrupted pulls have left.
+
+    What the catalogue, the settings or a running engine names stays, and so does a pull under way.
+
+    Example: appliance models gc --yes
+    """
+    from appliance.artifacts import clearing
+    from appliance.control.plan import catalogue
+    from appliance.store import handover
+    from appliance.units import show_bytes
+
+    home = home_of(context)
+    home.prepare()
+    named = [engine.model for engine in settings_of(home).engines.values() if engine.model]
+    found = clearing.survey(home.models, catalogue(home).models, named, handover.read(home.deployment))
+    size = sum(leftover.size for leftover in found)
+    if not as_json:
+        table(["file", "size"], [[leftover.name, show_bytes(leftover.size)] for leftover in found])
+    if found and (dry_run or not yes):
+        say(f"{len(found)} files would be removed, {show_bytes(size)}.")
+    _insist(yes or dry_run or not found, "appliance models gc --yes")
+    if not dry_run:
+        clearing.clear(home.models, found)
+    if as_json:
+        files = [{"name": leftover.name, "bytes": leftover.size} for leftover in found]
+        document({"files": files, "bytes": size, "removed": not dry_run})
+    elif not dry_run:
+        say(f"{show_bytes(size)} are free again." if found else "There is nothing to remove.")
+
+
+def _insist(confirmed: bool, command: str) -> None:
+    """Raises needs-yes unless the admin has confirmed."""
+    from appliance.errors import ApplianceError
+
+    if not confirmed:
+        raise ApplianceError("needs-yes", "Nothing was changed.", f"To go ahead: {command}")

@@ -9,13 +9,19 @@ import contextlib
 import json
 import os
 import sys
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from appliance.errors import BUG, INTERRUPTED, ApplianceError
-from appliance.units import show_bytes
+from appliance.units import show_transfer
 
+# The rate is that of the last ten seconds; a log gets a line every five.
+_RATE_EVERY_S = 0.25
+_RATE_POINTS = 40
+_LINE_EVERY_S = 5.0
 _BUG_HINT = "This is a bug of the appliance. Please send the lines above to whoever supports it."
 
 
@@ -54,20 +60,42 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 class Progress:
-    """Progress of long work on standard error: a bar on a terminal, else a line for each tenth."""
+    """Progress of long work on standard error: a bar on a terminal, else a line for each tenth or every few seconds."""
 
     def __init__(self) -> None:
         self._what = ""
         self._tenth = -1
         self._terminal = sys.stderr.isatty()
+        self._width = 0
 
     def count(self, what: str, done: int, total: int) -> None:
         """Steps done, of how many; without a total only what is being done."""
         self._show(what, done, total, f"{done} of {total}")
 
     def size(self, what: str) -> Callable[[int, int], None]:
-        """A listener for bytes done, of how many."""
-        return lambda done, total: self._show(what, done, total, f"{show_bytes(done)} of {show_bytes(total)}")
+        """A listener for bytes done, of how many; it also shows their rate and the time left."""
+        # Instants and bytes of the last seconds: the first one may be where an earlier run stopped.
+        seen: deque[tuple[float, int]] = deque(maxlen=_RATE_POINTS)
+        said = -_LINE_EVERY_S
+
+        def listen(done: int, total: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            ended = done == total
+            if not ended and seen and now - seen[-1][0] < _RATE_EVERY_S:
+                return
+            if ended and seen and seen[-1][1] == done:
+                return
+            seen.append((now, done))
+            passed = now - seen[0][0]
+            text = show_transfer(done, total, (done - seen[0][1]) / passed if passed else 0.0)
+            if self._terminal:
+                self._bar(what, done, total, text)
+            elif ended or now - said >= _LINE_EVERY_S:
+                said = now
+                say(f"{what}: {text}")
+
+        return listen
 
     def _show(self, what: str, done: int, total: int, text: str) -> None:
         if what != self._what:
@@ -77,12 +105,18 @@ class Progress:
         if not total:
             return
         if self._terminal:
-            bar = ("#" * (30 * done // total)).ljust(30, ".")
-            sys.stderr.write(f"\r{what}  [{bar}] {text} " + ("\n" if done == total else ""))
-            sys.stderr.flush()
+            self._bar(what, done, total, text)
         elif 10 * done // total > self._tenth:
             self._tenth = 10 * done // total
             say(f"{what}: {text}")
+
+    def _bar(self, what: str, done: int, total: int, text: str) -> None:
+        bar = ("#" * (30 * done // total)).ljust(30, ".")
+        line = f"{what}  [{bar}] {text} "
+        # Blanks over what a longer line before has left.
+        sys.stderr.write("\r" + line.ljust(self._width) + ("\n" if done == total else ""))
+        sys.stderr.flush()
+        self._width = 0 if done == total else len(line)
 
 
 @contextlib.contextmanager

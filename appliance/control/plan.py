@@ -95,8 +95,9 @@ def insist_on_room(shape: Shape, choice: Choice, hardware: Hardware) -> None:
 
 
 def _engine(home: Home, role: str, choice: Choice) -> Engine:
-    model = choice.model
-    file = Shelf(home.models).path(model)
+    shelf = Shelf(home.models)
+    model = shelf.known(choice.model)
+    file = shelf.path(model)
     gguf.check(file, model.size)
     return Engine(
         role=role,

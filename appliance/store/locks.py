@@ -18,8 +18,10 @@ _FLOCK = "hhxxxxqqixxxx"
 class Lock:
     """An exclusive lock on a file, held until `release` or the end of this process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fleeting: bool = False) -> None:
+        """A `fleeting` lock's file is removed when it is given back."""
         self._path = path
+        self._fleeting = fleeting
         self._handle: int | None = None
 
     def acquire(self) -> bool:
@@ -30,12 +32,24 @@ class Lock:
         except (BlockingIOError, PermissionError):
             os.close(handle)
             return False
+        if self._fleeting and not self._is_still_there(handle):
+            # Its last holder removed it between our opening and our locking it.
+            os.close(handle)
+            return self.acquire()
         self._handle = handle
         return True
+
+    def _is_still_there(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Give the lock back."""
         if self._handle is not None:
+            if self._fleeting:
+                self._path.unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
 

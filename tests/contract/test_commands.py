@@ -24,7 +24,7 @@ READING = {
     "models plan",
     "models fit",
 }
-DESTRUCTIVE = {"keys revoke"}
+DESTRUCTIVE = {"keys revoke", "models rm", "models gc"}
 ACTING = {"up", "down", "keys create", "models pull", "serve", "engine build"}
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.artifacts.bert import convert
+from appliance.artifacts.packaged import CONVERSIONS
 from appliance.artifacts.q8 import quantize
 from appliance.artifacts.safetensors import BadTensorsError
-from appliance.artifacts.shelf import CONVERSIONS
 from appliance.catalog import rules
 from appliance.catalog.gguf import Header, ListLength, parse
 from tests.support.tiny_bert import SHAPES, TINY, VOCABULARY, WORDS, Tensors, safetensors, tensors

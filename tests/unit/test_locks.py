@@ -79,3 +79,27 @@ def test_a_lock_is_not_passed_on_to_children(tmp_path: Path) -> None:
         with another(file) as (_, got):
             assert got
     assert os.access(file, os.R_OK)
+
+
+def test_a_fleeting_lock_leaves_no_file_behind_and_excludes_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "a.lock"
+    lock = Lock(file, fleeting=True)
+    assert lock.acquire()
+    with another(file) as (_, got):
+        assert not got
+    lock.release()
+    assert not file.exists()
+    assert lock.acquire()
+    lock.release()
+
+
+def test_a_lock_on_a_file_that_its_holder_removed_is_not_taken_for_the_lock(tmp_path: Path) -> None:
+    file = tmp_path / "a.lock"
+    with another(file) as (child, got):
+        assert got
+        file.unlink()
+        lock = Lock(file, fleeting=True)
+        assert lock.acquire()
+        assert file.exists()
+        lock.release()
+        assert child.poll() is None

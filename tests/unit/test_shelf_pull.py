@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from appliance.artifacts.bert import convert
-from appliance.artifacts.shelf import CONVERSIONS, Shelf
+from appliance.artifacts.packaged import CONVERSIONS
+from appliance.artifacts.shelf import Shelf
 from appliance.catalog.models import Model
 from appliance.errors import ApplianceError
 from tests.support.tiny_bert import TINY, VOCABULARY, safetensors, tensors

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.units import GIB, MIB, now_us, parse_bytes, show_bytes, show_duration, show_instant
+from appliance.units import GIB, MIB, now_us, parse_bytes, show_bytes, show_duration, show_instant, show_transfer
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,17 @@ def test_now_is_in_microseconds() -> None:
 )
 def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, shown: str) -> None:
     assert show_duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "rate", "text"),
+    [
+        (3 * GIB, 6 * GIB, 96 * MIB, "3.0 GiB of 6.0 GiB, 96 MiB/s, 32 s left"),
+        (3 * GIB, 6 * GIB, 0.0, "3.0 GiB of 6.0 GiB"),
+        (6 * GIB, 6 * GIB, 96 * MIB, "6.0 GiB of 6.0 GiB"),
+    ],
+)
+def test_a_transfer_shows_rate_and_time_left_as_far_as_they_are_known(
+    done: int, total: int, rate: float, text: str
+) -> None:
+    assert show_transfer(done, total, rate) == text
