@@ -90,7 +90,7 @@ def rows_toml(*models: Model) -> str:
         rest = {"class": "4b", "commercial": True, "parameters": 1.0, "quality": 1, "quality_source": "none"}
         file = {name: getattr(model, name) for name in ("id", "source", "size", "sha256", "quantization")}
         for table, fields in ((model.id, family | rest), (f"{model.id}.files.q4_0", file | {"bits": 4})):
-            lines = (f"{name} = {json.dumps(value)}" for name, value in fields.items())
+            lines = (f"{name} = {json.dumps(value)}" for name, value in fields.items() if value)
             parts.append("\n".join((f"[{table}]", *lines, "")))
     return "\n".join(parts)
 
