@@ -100,8 +100,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def measure(file: Path, load: Load, filled: int, folder: Path) -> tuple[int, int]:
-    """The bytes that llama-server cannot give back, and those mapped from files, after computing on `filled` slots."""
+def measure(file: Path, load: Load, tokens: int, filled: int, folder: Path) -> tuple[int, int]:
+    """The bytes that llama-server cannot give back, and those mapped from files, with so many tokens on some slots."""
     endpoint = folder / "engine.sock"
     endpoint.unlink(missing_ok=True)
     threads = probe().cores
@@ -113,7 +113,7 @@ def measure(file: Path, load: Load, filled: int, folder: Path) -> tuple[int, int
     try:
         _wait(process, endpoint, folder / "engine.log")
         with ThreadPoolExecutor(filled) as pool:
-            list(pool.map(lambda slot: _fill(endpoint, slot, load.context), range(filled)))
+            list(pool.map(lambda slot: _fill(endpoint, slot, tokens), range(filled)))
         status = Path(f"/proc/{process.pid}/status").read_text()
         return _field(status, "RssAnon"), _field(status, "RssFile")
     finally:
@@ -137,9 +137,9 @@ def _wait(process: subprocess.Popen[bytes], endpoint: Path, log: Path) -> None:
     raise RuntimeError(f"the engine did not start: {log.read_text(errors='replace')[-500:]}")
 
 
-def _fill(endpoint: Path, slot: int, context: int) -> None:
-    """Have a slot compute a micro-batch and some, and a few tokens after it."""
-    prompt = [300 + slot, *[400] * (min(MICRO_BATCH + 64, context - 16) - 1)]
+def _fill(endpoint: Path, slot: int, tokens: int) -> None:
+    """Have a slot read so many tokens, and write a few."""
+    prompt = [300 + slot, *[400] * (tokens - 1)]
     connection = _UnixConnection(endpoint)
     body = json.dumps({"prompt": prompt, "n_predict": 4, "id_slot": slot})
     connection.request("POST", "/completion", body, {"content-type": "application/json"})
@@ -173,8 +173,11 @@ def rows(small: bool, models: list[Path]) -> Iterator[Row]:
 
 
 def _row(name: str, file: Path, load: Load, filled: int, folder: Path) -> Row:
-    planned = need(shape(file), load, probe().cpu_flags)
-    taken, mapped = measure(file, load, filled, folder)
+    known = shape(file)
+    planned = need(known, load, probe().cpu_flags)
+    # A micro-batch and some, and enough to fill a window: what comes after takes no more.
+    tokens = min(load.context - 16, known.window + MICRO_BATCH + 64)
+    taken, mapped = measure(file, load, tokens, filled, folder)
     return Row(name, load, planned.host_bytes, taken, planned.mapped_bytes, mapped)
 
 

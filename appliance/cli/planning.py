@@ -29,6 +29,7 @@ _CAUSES = {
     "repack": "weights in the processor's own order",
     "kv": "conversations under way (KV cache)",
     "state": "conversations under way (states)",
+    "checkpoints": "conversations to go back to",
     "compute": "computing",
     "server": "the server itself",
     "context": "CUDA",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+# Copies of a conversation's windows and states that each slot keeps, to go back to.
+CHECKPOINTS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
         "--no-context-shift",
         # The default prompt cache of 8 GiB is in no memory plan.
         "--cache-ram", "0",
+        # Nor are its copies of what cannot be wound back: the last one is what the next turn needs.
+        "--ctx-checkpoints", str(CHECKPOINTS),
         "--offline",
         "--log-colors", "off",
         "--no-log-prefix",

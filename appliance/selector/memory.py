@@ -12,6 +12,7 @@ from typing import Final
 
 from appliance.catalog.gguf import Tensor
 from appliance.catalog.shape import Cache, Layer, Shape
+from appliance.engine.arguments import CHECKPOINTS
 from appliance.units import MIB
 
 # Tokens that are computed at once (llama-server's --ubatch-size).
@@ -24,11 +25,11 @@ KV_TYPES: Final = {"f16": 64, "q8_0": 34}
 # Numbers that are multiplied with quantized weights are quantized themselves: 34 bytes for 32.
 _Q8: Final = 34 / 32
 
-# What a server holds besides, measured with files of four vocabularies at 1, 4 and 8 slots.
+# What a server holds besides, measured with five vocabularies at 1, 4 and 8 slots.
 _SERVER: Final = int(7.5 * MIB)
 _PER_SLOT: Final = MIB // 2
-_PER_TOKEN: Final = 150
-_PER_MERGE: Final = 120
+_PER_TOKEN: Final = 158
+_PER_MERGE: Final = 112
 _CANDIDATE: Final = 12
 
 # Which weights llama.cpp reorders for a processor (ggml/src/ggml-cpu/repack.cpp, amx/amx.cpp).
@@ -87,6 +88,7 @@ def need(shape: Shape, load: Load, cpu_flags: frozenset[str]) -> Need:
         Part("repack", _repack(shape, cpu_flags) if load.repack else 0),
         Part("kv", kv_bytes(shape, load)),
         Part("state", state_bytes(shape, load.slots)),
+        Part("checkpoints", checkpoint_bytes(shape, load)),
         Part("compute", compute_bytes(shape, load) + _work(shape)),
         Part("server", _server(shape, load.slots)),
     )
@@ -107,13 +109,24 @@ def _layer_kv(layer: Layer, window: int, load: Load) -> int:
     tokens = cells(load)
     if layer.cache is Cache.WINDOW:
         tokens = min(tokens, _padded(window + MICRO_BATCH))
-    block = KV_TYPES[load.kv]
-    return tokens * load.slots * (layer.key + layer.value) // 32 * block
+    return _tokens_kv(layer, tokens, load)
+
+
+def _tokens_kv(layer: Layer, tokens: int, load: Load) -> int:
+    return tokens * load.slots * (layer.key + layer.value) // 32 * KV_TYPES[load.kv]
 
 
 def state_bytes(shape: Shape, slots: int) -> int:
     """The states of all slots, of models that have them."""
     return sum(layer.state for layer in shape.layers) * slots * _F32
+
+
+def checkpoint_bytes(shape: Shape, load: Load) -> int:
+    """The copies of windows and states that a slot can go back to; full caches are just cut off."""
+    windows = tuple(layer for layer in shape.layers if layer.cache is Cache.WINDOW)
+    tokens = min(cells(load), shape.window)
+    copied = sum(_tokens_kv(layer, tokens, load) for layer in windows)
+    return CHECKPOINTS * (copied + state_bytes(shape, load.slots))
 
 
 def compute_bytes(shape: Shape, load: Load) -> int:

@@ -105,6 +105,6 @@ def on_gpus(shape: Shape, load: Load, place: Place) -> Need:
         for free in place.gpus
     )
     host = need(shape, replace(load, repack=False), frozenset()).host
-    kept = tuple(part for part in host if part.cause == "server")
+    kept = tuple(part for part in host if part.cause in ("server", "checkpoints"))
     inputs = load.context * load.slots * _F32 + shape.embedding * 512 * _F32
     return Need((*kept, Part("compute", inputs), Part("context", _CONTEXT_HOST)), (Part("weights", table),), devices)

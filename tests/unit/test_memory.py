@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from appliance.catalog.gguf import Tensor
 from appliance.catalog.shape import Cache, Layer, Shape
-from appliance.selector.memory import KV_TYPES, Load, cells, kv_bytes, need, reordered_types, state_bytes
+from appliance.selector.memory import (
+    KV_TYPES,
+    Load,
+    cells,
+    checkpoint_bytes,
+    kv_bytes,
+    need,
+    reordered_types,
+    state_bytes,
+)
 
 AVX2 = frozenset({"avx2"})
 TENSORS = (
@@ -48,6 +57,13 @@ def test_a_state_costs_the_same_for_any_context() -> None:
     stateful = replace(MISTRAL, layers=(Layer(Cache.STATE, state=1000),) * 4)
     assert state_bytes(stateful, 3) == 4 * 1000 * 3 * 4
     assert kv_bytes(stateful, Load(8192, 3)) == 0
+
+
+def test_a_conversation_can_go_back_to_one_copy_of_its_windows_and_states() -> None:
+    layers = (Layer(Cache.WINDOW, 1024, 1024), Layer(Cache.STATE, state=1000), *MISTRAL.layers[2:])
+    mixed = replace(MISTRAL, window=1024, layers=layers)
+    assert checkpoint_bytes(mixed, Load(8192, 3)) == 3 * (1024 * 2048 * 2 + 1000 * 4)
+    assert checkpoint_bytes(MISTRAL, Load(8192, 3)) == 0
 
 
 def test_only_what_is_multiplied_and_can_be_reordered_is_held_twice() -> None:
