@@ -124,7 +124,7 @@ def plan_set(
 
 
 def _set_in(machine: _Machine, catalogue: Catalogue, wishes: Wishes, place: Place) -> SetPlan:
-    chat, passed = _choose_chat(machine, catalogue, wishes, place)
+    chat, passed = _choose_chat(machine, catalogue, wishes, _less_search(machine, catalogue, place))
     if chat is None:
         return SetPlan((), passed, place, place)
     left = place.less(chat.need)
@@ -135,6 +135,18 @@ def _set_in(machine: _Machine, catalogue: Catalogue, wishes: Wishes, place: Plac
             beside.append(found)
             left = left.less(found.need)
     return SetPlan((chat, *beside), passed, place, left)
+
+
+def _less_search(machine: _Machine, catalogue: Catalogue, place: Place) -> Place:
+    """What is left for chat when the smallest embedding model has its room: a box that cannot search is half a box."""
+    models = [model for model in catalogue.by_role("embed") if _goes_beside(model)]
+    needs = [machine.placed(model, _BESIDE["embed"], place, on_gpu=False).need for model in models]
+    return place.less(min(needs, key=host_taken)) if needs else place
+
+
+def _goes_beside(model: Model) -> bool:
+    """Whether a model may be chosen without asking anybody."""
+    return model.family.commercial is True and not model.needs_consent and model.is_locked
 
 
 def rank(model: Model) -> tuple[int, int]:
@@ -248,7 +260,7 @@ def _choose_beside(
         return -model.family.quality, -model.family.parameters, -model.bits
 
     for model in sorted(models, key=order):
-        if model.family.commercial is not True or model.needs_consent or not model.is_locked:
+        if not _goes_beside(model):
             continue
         wanted = replace(load, context=min(load.context, model.context or load.context))
         for on_gpu in (True, False) if place.gpus else (False,):
