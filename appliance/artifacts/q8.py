@@ -26,7 +26,7 @@ def quantize(data: bytes) -> bytes:
     blocks: list[bytes] = []
     try:
         for weights in _WEIGHTS.iter_unpack(data):
-            (scale,) = from_single(to_single(max(max(weights), -min(weights)) / 127))
+            (scale,) = from_single(to_single(max(map(abs, weights)) / 127))
             (inverse,) = from_single(to_single(1 / scale)) if scale else (0.0,)
             scaled = _WEIGHTS.unpack(_WEIGHTS.pack(*[weight * inverse for weight in weights]))
             blocks.append(_QUANTIZED.pack(scale, *[round(weight * _AWAY) for weight in scaled]))

@@ -21,6 +21,7 @@ def test_there_are_no_pages_that_nothing_generates() -> None:
     assert {path.name for path in REFERENCE.iterdir()} == set(PAGES)
 
 
+@pytest.mark.slow
 def test_the_check_finds_a_page_that_was_changed_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("docs.generate.REFERENCE", tmp_path / "reference")
     assert main(check=True) == 1

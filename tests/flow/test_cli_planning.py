@@ -16,6 +16,8 @@ from tests.support import nvml as codes
 from tests.support.box import Box
 from tests.support.nvml import Nvml, StubGpu
 
+pytestmark = pytest.mark.slow
+
 
 def saved(folder: Path, machine: str) -> Path:
     """The facts of a machine, as `hardware --json` saves them."""
@@ -82,7 +84,6 @@ def taken(card: StubGpu) -> StubGpu:
     return replace(card, free=card.free - half, compute=((4711, half, "render"),))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cards", "smallest_class"),
     [

@@ -212,6 +212,7 @@ def test_what_the_engine_refuses_is_an_error_of_its_own(
     assert (row["outcome"], row["error"], row["completion_tokens"]) == (outcome, code, 0)
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_not_there_is_waited_for_and_then_named(box: Box) -> None:
     box.configure('engine_wait_s = 0.3\n[engines.chat]\nurl = "http://127.0.0.1:9/v1"\nmodel = "fake"\n')
     box.serve()

@@ -168,6 +168,7 @@ def test_a_person_reads_why_there_is_no_card_and_what_to_do(box: Box, nvml: Nvml
     assert lines[-1].endswith("restart the machine.")
 
 
+@pytest.mark.slow
 def test_facts_saved_on_one_machine_are_shown_on_another(box: Box, nvml: Nvml) -> None:
     env = nvml.environment(box.folder / "gpus", CARDS[24], CARDS[24])
     document = box.run("hardware", "--json", env=env).stdout

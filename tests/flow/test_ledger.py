@@ -110,6 +110,7 @@ def small_disk(box: Box, fake_engine: FakeEngine) -> Path:
     return Path(f"/proc/{box.process.pid}/root{box.state}")
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_clearly_and_service_returns_with_room(box: Box, small_disk: Path) -> None:
     key = make_key(small_disk, box)
     assert box.post(ask(), key)[0] == 200

@@ -223,6 +223,7 @@ def test_a_server_that_sends_no_byte_more_is_a_dropped_line(hub: Hub, shelf: She
     pull(shelf, model)
 
 
+@pytest.mark.slow
 def test_pieces_and_ranges_may_be_of_any_number(hub: Hub, shelf: Shelf, model: Model) -> None:
     for piece, ranges in ((SIZE, 4), (SIZE * 2, 1), (10_007, 2)):
         limits = Limits(piece, ranges, 5, FAST.patience)

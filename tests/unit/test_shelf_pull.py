@@ -16,6 +16,8 @@ from appliance.catalog.models import Model
 from appliance.errors import ApplianceError
 from tests.support.tiny_bert import TINY, VOCABULARY, safetensors, tensors
 
+pytestmark = pytest.mark.slow
+
 NAME = "all-minilm-l6-v2"
 WEIGHTS = safetensors(tensors())
 FINISHED = b"".join(convert(io.BytesIO(WEIGHTS), VOCABULARY, TINY))
