@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from appliance.catalog.gguf import BadHeaderError, parse
+from appliance.catalog.gguf import BadHeaderError, Header, parse
 from appliance.catalog.shape import Shape, shape_of
 from appliance.errors import ApplianceError
 from appliance.units import MIB, show_bytes
+
+T = TypeVar("T")
 
 _HEADER = struct.Struct("<4sIQQ")
 _VERSIONS = (2, 3)
@@ -42,8 +46,17 @@ def check(path: Path, size: int) -> None:
         )
 
 
+def inspect(path: Path) -> Header:
+    """The header of a model file, every claim of it held against the file. Raises model-missing or model-not-gguf."""
+    return _trusted(path, lambda header, size: header)
+
+
 def shape(path: Path) -> Shape:
     """The shape of a model file, from its header. Raises model-missing or model-not-gguf."""
+    return _trusted(path, shape_of)
+
+
+def _trusted(path: Path, read: Callable[[Header, int], T]) -> T:
     try:
         # Read, not mapped: a file that is cut meanwhile must not end this process.
         with path.open("rb") as file:
@@ -54,7 +67,7 @@ def shape(path: Path) -> Shape:
             "model-missing", f"The model's file {path} cannot be read: {error.strerror}.", "Check the path."
         ) from error
     try:
-        return shape_of(parse(data, size), size)
+        return read(parse(data, size), size)
     except BadHeaderError as error:
         raise ApplianceError(
             "model-not-gguf", f"{path} is not a GGUF file that can be trusted: {error}.", "Fetch it again."

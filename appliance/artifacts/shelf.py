@@ -71,6 +71,7 @@ class Shelf:
         gguf.check(path, known.size)
         with path.open("rb") as file:
             check_hash(known, hashlib.file_digest(file, "sha256").hexdigest())
+        gguf.inspect(path)
 
     def pull(self, model: Model, told: Progress, checking: Progress = _quiet) -> Path:
         """Fetch a model, verify it, and put it on the shelf; goes on with what an interrupted pull left.
@@ -124,6 +125,7 @@ class Shelf:
         try:
             check_hash(whole, fetched.sha256)
             gguf.check(partial, whole.size)
+            gguf.inspect(partial)
         except ApplianceError:
             discard(partial)
             raise
@@ -166,6 +168,7 @@ class Shelf:
             unpacked = Path(scratch, "model.gguf")
             write(archive, model, unpacked, told)
             gguf.check(unpacked, model.size)
+            gguf.inspect(unpacked)
             unpacked.replace(self.path(model))
         sync_folder(self._folder)
 

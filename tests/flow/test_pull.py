@@ -67,6 +67,16 @@ def asked(hub: Hub) -> list[dict[str, Any]]:
     return [entry for entry in hub.log() if entry["path"].startswith("/cdn/")]
 
 
+def test_the_right_hash_makes_no_model_of_a_file_whose_header_lies(hub: Hub, shelf: Shelf, file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[37:45] = (1 << 40).to_bytes(8, "little")
+    file.write_bytes(data)
+    hub.behave(file)
+    error = refused(shelf, row(file, f"{hub.url}/cdn/file"))
+    assert (error.code, "tensors end at byte" in error.sentence) == ("model-not-gguf", True)
+    assert list(shelf.path(row(file, "")).parent.iterdir()) == []
+
+
 def test_a_file_comes_in_ranges_and_progress_is_told(hub: Hub, shelf: Shelf, model: Model) -> None:
     hub.tell(rate=4 * MIB)
     heard = pull(shelf, model)

@@ -65,8 +65,9 @@ class Hub:
 
 
 def model_file(path: Path, size: int, seed: int = 0) -> Path:
-    """A file that begins like a GGUF model and goes on at random."""
-    dice, head = random.Random(seed), struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
+    """A GGUF file with one tensor, which is random."""
+    dice = random.Random(seed)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 1, 0) + struct.pack("<Q1sIQIQ", 1, b"w", 1, size - 64, 24, 0) + bytes(7)
     with path.open("wb") as file:
         file.write(head)
         for at in range(len(head), size, MIB):
