@@ -7,19 +7,15 @@ what the row itself says always outranks what is recorded here, and both outrank
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from appliance.catalog.models import Model
 from appliance.errors import ApplianceError
 from appliance.store.files import write_atomic
-from appliance.store.locks import Lock
+from appliance.store.locks import turn
 
 FILE = "locks.json"
-_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ def read(folder: Path) -> dict[str, Locked]:
 
 def record(folder: Path, model_id: str, locked: Locked) -> None:
     """Settle one model; safe with other pulls under way."""
-    with _turn(folder):
+    with turn(folder / f"{FILE}.lock", fleeting=True):
         known = read(folder) | {model_id: locked}
         text = json.dumps({model: asdict(entry) for model, entry in sorted(known.items())}, indent=2)
         write_atomic(folder / FILE, text.encode() + b"\n", 0o600)
@@ -64,14 +60,3 @@ def fill_in(model: Model, locked: Locked | None) -> Model:
     if locked is None:
         return model
     return replace(model, size=model.size or locked.size, sha256=model.sha256 or locked.sha256)
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    lock = Lock(folder / f"{FILE}.lock", fleeting=True)
-    while not lock.acquire():
-        time.sleep(_POLL_S)
-    try:
-        yield
-    finally:
-        lock.release()

@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from appliance.control.plan import Plan, make_plan
 from appliance.errors import ApplianceError
 from appliance.store import handover, schema
 from appliance.store.files import write_atomic
-from appliance.store.locks import Lock
+from appliance.store.locks import turn
 from appliance.supervise.spec import Report, specs_to_json
 from appliance.supervise.where import LIST, read_report, supervisor_pid
 
@@ -51,7 +51,8 @@ def up(home: Home, settings: Settings, told: Told) -> Start:
     """
     home.prepare()
     plan = make_plan(home, settings)
-    with _turn(home):
+    # One `up` at a time decides whether to start; the next then finds it started.
+    with turn(home.run / "up.lock"):
         was_up = supervisor_pid(home.run) is not None
         outdated = was_up and any(_read(file) != text for file, text in _inputs(home, settings, plan).items())
         if not was_up:
@@ -66,7 +67,8 @@ def attach(home: Home, settings: Settings) -> subprocess.Popen[bytes]:
     """
     home.prepare()
     plan = make_plan(home, settings)
-    with _turn(home):
+    # One `up` at a time decides whether to start; the next then finds it started.
+    with turn(home.run / "up.lock"):
         if supervisor_pid(home.run) is not None:
             raise ApplianceError(
                 "already-serving", "It is up already, in the background.", "End that with `appliance down` first."
@@ -101,18 +103,6 @@ def down(home: Home) -> bool:
             )
         time.sleep(_POLL_S)
     return True
-
-
-@contextmanager
-def _turn(home: Home) -> Iterator[None]:
-    """One `up` at a time decides whether to start; the next then finds it started."""
-    lock = Lock(home.run / "up.lock")
-    while not lock.acquire():
-        time.sleep(_POLL_S)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes]:

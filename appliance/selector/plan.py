@@ -169,7 +169,12 @@ def _choose_chat(
 ) -> tuple[Placement | None, tuple[PassedOver, ...]]:
     passed: list[PassedOver] = []
     slow: list[Placement] = []
-    models = sorted(catalogue.by_role("chat"), key=lambda model: (rank(model), model.family.id), reverse=True)
+
+    # A family's files stand together, also where another family has the same quality.
+    def order(model: Model) -> tuple[int, str, int]:
+        return model.family.quality, model.family.id, model.bits
+
+    models = sorted(catalogue.by_role("chat"), key=order, reverse=True)
     for _, files in groupby(models, key=lambda model: model.family.id):
         found = _choose_file(machine, tuple(files), wishes, place, passed)
         if found is None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_POLL_S = 0.02
 
 # struct flock on 64-bit Linux: l_type, l_whence, (padding), l_start, l_len, l_pid, (padding)
 _FLOCK = "hhxxxxqqixxxx"
@@ -52,6 +57,18 @@ class Lock:
                 self._path.unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
+
+
+@contextmanager
+def turn(path: Path, *, fleeting: bool = False) -> Iterator[None]:
+    """Hold the lock on a file, for something short: waits until nobody else does."""
+    lock = Lock(path, fleeting=fleeting)
+    while not lock.acquire():
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder(path: Path) -> int | None:

@@ -91,6 +91,18 @@ def test_the_cache_goes_to_8_bits_before_context_and_context_before_bits_and_bit
     assert len({bits for _, bits, _, _ in seen}) >= 3
 
 
+def test_families_of_one_quality_are_not_mixed_up() -> None:
+    two = tuple(
+        replace(model, family=replace(model.family, quality=70))
+        for model in KNOWN.models
+        if model.family.id in ("qwen3.5-4b", "qwen3-4b")
+    )
+    found = plan_set(Catalogue(two), computer(16, card(4, 300)), Wishes())
+    assert found.chat is not None
+    passed = [one.model.family.id for one in found.passed_over]
+    assert set(passed) <= {found.chat.model.family.id}
+
+
 def test_a_processor_gets_no_model_that_nobody_would_wait_for() -> None:
     found = plan_set(KNOWN, computer(64, bandwidth=50), Wishes())
     assert found.chat is not None
