@@ -5,8 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+# What an engine is asked for besides conversations. Pooling is the model's own business: it is in its file.
+_ROLES: Final[dict[str, tuple[str, ...]]] = {"embed": ("--embedding",), "rerank": ("--reranking",)}
 # Copies of a conversation's windows and states that each slot keeps, to go back to.
 CHECKPOINTS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be tuned for a machine without a change in what is promised.
+
+    `reading_threads` are those for prompts (0: as many as for writing), `micro_batch` is the tokens computed at
+    once, `flash` is `auto`, `on` or `off`, `guess` a way of guessing several tokens ahead (llama-server's
+    --spec-type; empty: none).
+    """
+
+    reading_threads: int = 0
+    micro_batch: int = 512
+    flash: str = "auto"
+    guess: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +32,8 @@ class EnginePlan:
 
     `kv` is the type of the caches, `f16` or `q8_0`; without `repack` weights are not held a second time,
     which takes less memory and computes more slowly.
+    `gpu_shares` has one entry for each GPU, in the driver's order, with its share of the layers; without any the
+    model stays off the GPUs.
     """
 
     role: str
@@ -26,6 +45,8 @@ class EnginePlan:
     threads: int
     kv: str = "f16"
     repack: bool = True
+    options: Options = Options()
+    gpu_shares: tuple[int, ...] = ()
 
 
 def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
@@ -39,7 +60,7 @@ def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
         # -c is shared by all slots.
         "--ctx-size", str(plan.context * plan.slots),
         "--threads", str(plan.threads),
-        "--threads-batch", str(plan.threads),
+        "--threads-batch", str(plan.options.reading_threads or plan.threads),
         "--jinja",
         # /slots would show one person's prompt to another; the web UI and tools are not for here.
         "--no-slots",
@@ -54,7 +75,29 @@ def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
         "--log-colors", "off",
         "--no-log-prefix",
         "--metrics",
-        # The engine quantizes values only together with flash attention.
-        *(("--cache-type-k", plan.kv, "--cache-type-v", plan.kv, "--flash-attn", "on") if plan.kv != "f16" else ()),
-        *(() if plan.repack else ("--no-repack",)),
+        *memory_arguments(plan),
+        *(("--spec-type", plan.options.guess) if plan.options.guess else ()),
+        *_ROLES.get(plan.role, ()),
     )  # fmt: skip
+
+
+def memory_arguments(plan: EnginePlan) -> tuple[str, ...]:
+    """The part of the command line that decides memory; llama-fit-params takes it too."""
+    return (
+        "--ubatch-size", str(plan.options.micro_batch),
+        # What fits was planned: the engine must not change it on its own.
+        "--fit", "off",
+        # The engine quantizes values only together with flash attention.
+        "--flash-attn", "on" if plan.kv != "f16" else plan.options.flash,
+        *(("--cache-type-k", plan.kv, "--cache-type-v", plan.kv) if plan.kv != "f16" else ()),
+        *(() if plan.repack else ("--no-repack",)),
+        *_placed(plan.gpu_shares),
+    )  # fmt: skip
+
+
+def _placed(shares: tuple[int, ...]) -> tuple[str, ...]:
+    """All layers on the GPUs or none: a model with a part on each side is slower than on the processor."""
+    if not shares:
+        return ("--device", "none")
+    split = ("--tensor-split", ",".join(map(str, shares))) if len(shares) > 1 else ()
+    return ("--gpu-layers", "all", "--split-mode", "layer", *split)

@@ -48,6 +48,7 @@ class Load:
     slots: int
     kv: str = "f16"
     repack: bool = True
+    micro_batch: int = MICRO_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def need(shape: Shape, load: Load, cpu_flags: frozenset[str]) -> Need:
         Part("kv", kv_bytes(shape, load)),
         Part("state", state_bytes(shape, load.slots)),
         Part("checkpoints", checkpoint_bytes(shape, load)),
-        Part("compute", compute_bytes(shape, load) + _work(shape)),
+        Part("compute", compute_bytes(shape, load) + _work(shape, load)),
         Part("server", _server(shape, load.slots)),
     )
     return Need(host, (Part("weights", shape.file_size),))
@@ -108,7 +109,7 @@ def kv_bytes(shape: Shape, load: Load) -> int:
 def _layer_kv(layer: Layer, window: int, load: Load) -> int:
     tokens = cells(load)
     if layer.cache is Cache.WINDOW:
-        tokens = min(tokens, _padded(window + MICRO_BATCH))
+        tokens = min(tokens, _padded(window + load.micro_batch))
     return _tokens_kv(layer, tokens, load)
 
 
@@ -133,9 +134,23 @@ def compute_bytes(shape: Shape, load: Load) -> int:
     """The buffer in which a micro-batch is computed, and the one for the results.
 
     The largest of the moments that a graph of this family passes: feeding forward, attention (while
-    asking, after rotating, and while answering), and the results.
+    asking, after rotating, and while answering), and the results. The engine sets aside more, results for
+    every token of a micro-batch, and never touches it: see `reserved_bytes`.
     """
-    batch = min(MICRO_BATCH, cells(load) * load.slots)
+    return _compute(shape, load, shape.vocabulary * load.slots // _batch(load))
+
+
+def reserved_bytes(shape: Shape, load: Load) -> int:
+    """The same with all that is set aside: the host does not give untouched memory out, a GPU does."""
+    return _compute(shape, load, shape.vocabulary)
+
+
+def _batch(load: Load) -> int:
+    return min(load.micro_batch, cells(load) * load.slots)
+
+
+def _compute(shape: Shape, load: Load, results_per_token: int) -> int:
+    batch = _batch(load)
     width, queries, forward = shape.embedding, shape.queries, shape.feed_forward
     keys = max((layer.key for layer in shape.layers), default=0)
     rotated = keys if load.kv != "f16" else 0
@@ -144,13 +159,13 @@ def compute_bytes(shape: Shape, load: Load) -> int:
         4 * width + queries + rotated,
         2 * width + 2 * queries + 2 * keys + rotated,
         width + 3 * queries + keys + rotated,
-        shape.vocabulary * load.slots // batch + 2 * width,
+        results_per_token + 2 * width,
         # A state's graph is another: taken on the large side, not measured.
         12 * width if any(layer.cache is Cache.STATE for layer in shape.layers) else 0,
     )
     masks = cells(load)
     if any(layer.cache is Cache.WINDOW for layer in shape.layers):
-        masks += min(cells(load), _padded(shape.window + MICRO_BATCH))
+        masks += min(cells(load), _padded(shape.window + load.micro_batch))
     results = shape.vocabulary * load.slots * _F32
     return batch * (max(moments) * _F32 + masks * _F16) + results
 
@@ -179,9 +194,9 @@ def _multiplied(tensor: Tensor, tied: bool) -> bool:
     return tied if tensor.name == "token_embd.weight" else tensor.name.endswith(".weight")
 
 
-def _work(shape: Shape) -> int:
+def _work(shape: Shape, load: Load) -> int:
     """Where a micro-batch is quantized before it is multiplied."""
-    return int(MICRO_BATCH * max(shape.feed_forward, shape.queries, shape.embedding) * _Q8)
+    return int(load.micro_batch * max(shape.feed_forward, shape.queries, shape.embedding) * _Q8)
 
 
 def _server(shape: Shape, slots: int) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from appliance.catalog.shape import Shape
 from appliance.hardware.facts import Gpu, Hardware
-from appliance.selector.memory import Load, Need, Part, compute_bytes, kv_bytes, need, state_bytes
+from appliance.selector.memory import Load, Need, Part, kv_bytes, need, reserved_bytes, state_bytes
 from appliance.units import GIB, MIB
 
 # Left to the operating system, the chat page and everything else on the machine.
@@ -99,7 +99,7 @@ def on_gpus(shape: Shape, load: Load, place: Place) -> Need:
     devices = tuple(
         (
             *(Part(cause, int(size * min(1.0, free / max(1, total) + layer))) for cause, size in shared.items()),
-            Part("compute", compute_bytes(shape, load)),
+            Part("compute", reserved_bytes(shape, load)),
             Part("context", _CONTEXT),
         )
         for free in place.gpus

@@ -7,7 +7,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from appliance.supervise.backoff import FAILURES_UNTIL_FAILED, delay_s, failures_after
 from appliance.supervise.spec import Probe, ProcessSpec, ProcessState
+from appliance.supervise.unix import UnixConnection
 from appliance.units import MIB, now_us
 
 _PROBE_S = 1.0
@@ -27,24 +27,11 @@ _LAST_BYTES = 64 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a UNIX socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_PROBE_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_PROBE_S)
-        self.sock.connect(self._path)
-
-
 def answers(probe: Probe) -> bool:
     """Whether a probe's address answers 200 now."""
     connection: http.client.HTTPConnection
     if probe.socket is not None:
-        connection = _UnixConnection(probe.socket)
+        connection = UnixConnection(probe.socket, _PROBE_S)
     else:
         connection = http.client.HTTPConnection(probe.host or "127.0.0.1", probe.port, timeout=_PROBE_S)
     try:

@@ -23,10 +23,12 @@ from appliance.config.version import VERSION
 from appliance.ledger import tables as ledger_tables
 from appliance.ledger.entry import OPEN_SQL, SETTLE_SQL, Opening, Settlement
 from appliance.migrations.__main__ import configuration
+from appliance.proof import tables as proof_tables
 from appliance.store.schema import HEAD
 from tests.support.box import ROOT
 
 CALL: Table = SQLModel.metadata.tables[ledger_tables.Call.__tablename__]
+assert proof_tables
 API_KEY: Table = SQLModel.metadata.tables[accounts_tables.ApiKey.__tablename__]
 
 

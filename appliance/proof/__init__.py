@@ -1,0 +1,1 @@
+"""What was measured of the engines on this machine, what that is held against, and what is wrong when it falls."""
