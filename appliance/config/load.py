@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.lines import line_of
-from appliance.config.settings import EngineSettings, Settings
+from appliance.config.settings import EngineSettings, Role, Settings
 from appliance.errors import ApplianceError
 
 
@@ -63,7 +63,7 @@ def _known_keys(table: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for part in table:
         if part == "engines":
-            return ["chat"] if table[-1] == "engines" else list(EngineSettings.model_fields)
+            return list(get_args(Role)) if table[-1] == "engines" else list(EngineSettings.model_fields)
         field: Any = model.model_fields.get(part)
         if field is None:
             return []

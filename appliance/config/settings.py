@@ -18,7 +18,8 @@ def _bytes(value: object) -> object:
 
 
 Size = Annotated[int, BeforeValidator(_bytes)]
-Role = Literal["chat"]
+# What an engine is for: conversations, short tasks, and the two halves of search.
+Role = Literal["chat", "small", "embed", "rerank"]
 
 
 class Section(BaseModel):
@@ -62,6 +63,9 @@ class EngineSettings(Section):
     api_key_file: str | None = Field(None, description="File that holds the key for `url`.")
     context: int = Field(8192, ge=512, le=1_048_576, description="Context of each slot, in tokens.")
     slots: int = Field(4, ge=1, le=64, description="Requests that the engine works on at once.")
+    kv: Literal["f16", "q8_0"] = Field(
+        "f16", description="How conversations under way are held; `q8_0` takes about half the memory."
+    )
     threads: int = Field(0, ge=0, le=1024, description="Threads for computing; 0 takes the physical cores.")
 
     @model_validator(mode="after")

@@ -32,8 +32,7 @@ class EnginePlan:
 
     `kv` is the type of the caches, `f16` or `q8_0`; without `repack` weights are not held a second time,
     which takes less memory and computes more slowly.
-    `gpu_shares` has one entry for each GPU, in the driver's order, with its share of the layers; without any the
-    model stays off the GPUs.
+    A model is on the GPUs as a whole (`on_gpu`) or not at all.
     """
 
     role: str
@@ -46,7 +45,7 @@ class EnginePlan:
     kv: str = "f16"
     repack: bool = True
     options: Options = Options()
-    gpu_shares: tuple[int, ...] = ()
+    on_gpu: bool = False
 
 
 def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
@@ -91,13 +90,13 @@ def memory_arguments(plan: EnginePlan) -> tuple[str, ...]:
         "--flash-attn", "on" if plan.kv != "f16" else plan.options.flash,
         *(("--cache-type-k", plan.kv, "--cache-type-v", plan.kv) if plan.kv != "f16" else ()),
         *(() if plan.repack else ("--no-repack",)),
-        *_placed(plan.gpu_shares),
+        *_placed(plan.on_gpu),
     )  # fmt: skip
 
 
-def _placed(shares: tuple[int, ...]) -> tuple[str, ...]:
-    """All layers on the GPUs or none: a model with a part on each side is slower than on the processor."""
-    if not shares:
-        return ("--device", "none")
-    split = ("--tensor-split", ",".join(map(str, shares))) if len(shares) > 1 else ()
-    return ("--gpu-layers", "all", "--split-mode", "layer", *split)
+def _placed(on_gpu: bool) -> tuple[str, ...]:
+    """All layers on the GPUs or none: a model with a part on each side is slower than on the processor.
+
+    Among several GPUs the engine shares layers out by their free memory, as the planner reckons.
+    """
+    return ("--gpu-layers", "all", "--split-mode", "layer") if on_gpu else ("--device", "none")

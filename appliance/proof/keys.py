@@ -15,5 +15,5 @@ def machine_key(hardware: Hardware) -> str:
 
 def plan_key(plan: EnginePlan) -> str:
     """How a model was run."""
-    words = (plan.context, plan.slots, plan.threads, plan.kv, plan.repack, *astuple(plan.options), plan.gpu_shares)
+    words = (plan.context, plan.slots, plan.threads, plan.kv, plan.repack, *astuple(plan.options), plan.on_gpu)
     return " ".join(map(str, words))
