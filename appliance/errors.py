@@ -61,6 +61,7 @@ KINDS: Final[dict[str, Kind]] = {
     "needs-yes": _cli("The command would destroy something and was not confirmed", NEEDS_A_YES),
     # Engine and models.
     "engine-build-failed": _cli("The engine did not compile"),
+    "backend-impossible": _cli("This machine cannot make the build of the engine that was asked for", MACHINE_CANNOT),
     "engine-missing": _cli("The engine is not installed"),
     "download-failed": _cli("A download did not finish"),
     "wrong-hash": _cli("A downloaded file is not the one that was pinned"),

@@ -62,7 +62,7 @@ choose_layout() {
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
   UV=$CACHE/uv-$(sha256sum <"$SOURCE/requirements/installer.txt" | cut -c1-12)/bin/uv
   RELEASE=$CODE/releases/$(release_name)
-  PACKAGES_TRIED=no COMPLETE=no STARTED=no
+  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER=
   if release_complete; then COMPLETE=yes; fi
   WANTED_PORT=${PORT:-$(settings_port)}
   COMMAND=$CODE/bin/appliance
@@ -79,12 +79,22 @@ release_name() {
   printf '%s-%s' "$version" "$digest"
 }
 
-# Complete means: finished, its Python still works, and its engine is the one for this processor.
+# Complete means: finished, its Python still works, and its engine is the one for this machine.
 release_complete() {
   [[ -e $RELEASE/.complete ]] && [[ $("$RELEASE/venv/bin/python" -P -c '
-from appliance.engine.build import recipe
+from appliance.config.paths import cache_folder
+from appliance.engine.build import expected
 from appliance.hardware.probe import probe
-print(recipe(probe()).key)' 2>/dev/null) == "$(cat "$RELEASE/.complete")" ]]
+print(expected(probe(), cache_folder()).key)' 2>/dev/null) == "$(cat "$RELEASE/.complete")" ]]
+}
+
+# Whether there is an NVIDIA card, with or without a driver.
+has_nvidia() {
+  local file
+  for file in /sys/bus/pci/devices/*/vendor; do
+    [[ -r $file && $(<"$file") == 0x10de && $(<"${file%vendor}class") == 0x03* ]] && return 0
+  done
+  return 1
 }
 
 # The port in the settings file, or the default one. A file that cannot be read is told of by `up`.
@@ -125,7 +135,8 @@ show_plan() {
   if [[ $new == yes ]] && engine_cached; then
     say "  - take the engine that was built earlier from $CACHE/engine"
   elif [[ $new == yes ]]; then
-    say "  - compile the engine for this processor: 5 to 15 minutes, in $CACHE/engine"
+    say "  - compile the engine for this machine: 5 to 15 minutes, in $CACHE/engine"
+    if has_nvidia; then say "    (for the NVIDIA card up to 40 minutes, and 6 GiB of room while it is built)"; fi
   fi
   [[ $new == yes ]] || say "  - leave the release $(basename -- "$RELEASE") as it is: it is complete"
   if [[ ! -e $CONFIG ]]; then
@@ -164,6 +175,10 @@ say_goodbye() {
   [[ $COMMAND == appliance ]] || say "    To call it just appliance:  export PATH=\"$CODE/bin:\$PATH\""
   say "  A key for a person or a program:  $COMMAND keys create --owner NAME"
   say "  The model is a trial model: it shows that the box works, and is too small for real work."
+  if [[ -n $PASSED_OVER ]]; then
+    say "  WARNING: the engine makes less of this machine's graphics cards than it could:"
+    say "$PASSED_OVER"
+  fi
   say "  Settings: $CONFIG   State: $STATE"
   say "  The log of this installation: $LOG"
 }

@@ -83,7 +83,7 @@ install_packages() {
 # into_release ARGUMENTS...: install packages into the release, compiled once and for all.
 into_release() { fetch "$UV" pip install --python "$RELEASE/venv/bin/python" --compile-bytecode "$@"; }
 
-# The engine for this processor; the release is complete with it.
+# The engine for this machine; the release is complete with it.
 install_engine() {
   local wheel
   if [[ $COMPLETE == yes ]]; then
@@ -92,6 +92,8 @@ install_engine() {
   fi
   run --into "$TEMP/engine.json" "$RELEASE/venv/bin/python" -P -m appliance engine build --json
   wheel=$(json 'it["wheel"]' <"$TEMP/engine.json")
+  # What the graphics cards could have had was told when it was passed over; the end says it once more.
+  PASSED_OVER=$(json '"\n".join("  " + one["reason"] + "\n    Next: " + one["next"] for one in it["passed_over"])' <"$TEMP/engine.json")
   into_release --offline --no-deps "$wheel"
   # Only a release that is on the disk is complete.
   sync -f "$RELEASE"

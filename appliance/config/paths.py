@@ -105,3 +105,10 @@ def cache_folder() -> Path:
     """Where built engines and downloads are kept between installations, for this user."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "appliance"
+
+
+def toolkit_folders() -> tuple[Path, ...]:
+    """Where the admin says that build tools and headers are, besides the system's folders; cmake reads the same."""
+    named = (os.environ.get("CMAKE_PREFIX_PATH") or "").split(":")
+    sdk = os.environ.get("VULKAN_SDK") or ""
+    return tuple(Path(folder) for folder in [*named, sdk] if folder)

@@ -186,8 +186,8 @@ def test_the_bindings_of_the_same_wheel_run_the_same_model(model_file: Path) -> 
 def test_every_program_of_the_engine_runs_where_it_was_installed() -> None:
     import subprocess
 
-    from appliance.engine.build import PROGRAMS
     from appliance.engine.location import find
+    from appliance.engine.recipe import PROGRAMS
 
     for name in PROGRAMS:
         done = subprocess.run([str(find(name)), "--help"], capture_output=True, text=True, timeout=60, check=False)
