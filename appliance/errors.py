@@ -75,6 +75,7 @@ KINDS: Final[dict[str, Kind]] = {
     "model-unknown": _cli("No model of that name is in the catalogue", WRONG_USE),
     "model-too-large": _cli("The model needs more memory than this machine has", MACHINE_CANNOT),
     "model-cannot-chat": _cli("The model that was chosen for chat is made for something else", WRONG_USE),
+    "model-cannot-serve": _cli("The model that was chosen for search is made for something else", WRONG_USE),
     "model-missing": _cli("The model's file is not on the shelf"),
     "model-truncated": _cli("The model's file is shorter than it must be"),
     "model-not-gguf": _cli("The model's file is not a GGUF file that the engine can open"),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
+from appliance.control import running
 from appliance.control.plan import Plan, make_plan
 from appliance.errors import ApplianceError
 from appliance.store import handover, schema
@@ -110,6 +111,7 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     _check_port(settings.gateway.host, settings.gateway.port)
     schema.ensure(home.database)
     handover.write(home.deployment, plan.deployment)
+    running.write(home, plan.engines)
     for file, text in _inputs(home, settings, plan).items():
         write_atomic(file, text.encode(), 0o600)
     command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]

@@ -26,6 +26,9 @@ class Options:
     guess: str = ""
 
 
+DEFAULTS: Final = Options()
+
+
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
     """How one model is to be run. `context` is tokens per slot, `threads` computing threads.
@@ -44,7 +47,7 @@ class EnginePlan:
     threads: int
     kv: str = "f16"
     repack: bool = True
-    options: Options = Options()
+    options: Options = DEFAULTS
     on_gpu: bool = False
 
 

@@ -22,6 +22,9 @@ from appliance.supervise.unix import UnixConnection
 _ANSWER_S = 1800.0
 _READ = 256
 _WRITTEN = 48
+# What is asked first, to see how slow it is; and how long reading and writing should then take.
+_GLANCE = 32
+_MOMENT_S = 3.0
 # Room for what is written after a context has been filled.
 _ROOM = 16
 
@@ -45,19 +48,47 @@ class Speed:
 
 
 def speed(socket: str, slots: int) -> Speed:
-    """How fast an engine is now. Takes each slot for a moment. Raises engine-unavailable."""
+    """How fast an engine is now. Takes each slot for some seconds. Raises engine-unavailable.
+
+    A slow engine is asked for less, so that it takes no longer.
+    """
     tokens = _tokens(socket, _READ)
-    first = _complete(socket, tokens, _WRITTEN, slot=0)
-    _each(slots, lambda slot: _complete(socket, [*tokens[:-1], tokens[slot]], 1, slot=slot))
+    first = _complete(socket, tokens[:_GLANCE], _GLANCE // 4, slot=0)
+    read = _within(first["prompt_per_second"], _GLANCE, _READ)
+    written = _within(first["predicted_per_second"], _GLANCE // 4, _WRITTEN)
+    # From its end: what was read at the glance is in the slot's cache, and would not be read again.
+    alone = _complete(socket, tokens[-read:], written, slot=0)
+    short = tokens[:_GLANCE]
+    _each(slots, lambda slot: _complete(socket, [tokens[slot], *short], 1, slot=slot))
     began = time.monotonic()
     # What was read a moment ago is in each slot's cache, so from here on nearly all is writing.
-    written = _each(slots, lambda slot: _complete(socket, [*tokens[:-1], tokens[slot]], _WRITTEN, slot=slot))
+    answers = _each(slots, lambda slot: _complete(socket, [tokens[slot], *short], written, slot=slot))
     took = time.monotonic() - began
     return Speed(
-        prompt=float(first["prompt_per_second"]),
-        alone=float(first["predicted_per_second"]),
-        together=sum(answer["predicted_n"] for answer in written) / took,
+        prompt=float(alone["prompt_per_second"]),
+        alone=float(alone["predicted_per_second"]),
+        together=sum(answer["predicted_n"] for answer in answers) / took,
     )
+
+
+def _within(per_second: float, least: int, most: int) -> int:
+    """So many tokens as take about as long as a measurement should."""
+    return max(least, min(most, int(per_second * _MOMENT_S)))
+
+
+def reading_speed(socket: str, role: str, context: int) -> Speed:
+    """How fast an engine reads that writes nothing (`embed` or `rerank`). Raises engine-unavailable."""
+    text = " ".join(_TEXT.split()[: min(_READ, context) // 2])
+    path, body = ("/v1/embeddings", {"input": text}) if role == "embed" else ("/v1/rerank", _pair(text))
+    began = time.monotonic()
+    said = json.loads(_ask(socket, "POST", path, body))
+    # Its own count: each model cuts text in another way.
+    tokens = said["usage"]["total_tokens"] / (time.monotonic() - began)
+    return Speed(prompt=tokens, alone=tokens, together=tokens)
+
+
+def _pair(text: str) -> dict[str, Any]:
+    return {"query": text[:40], "documents": [text]}
 
 
 def fill(socket: str, slots: int, tokens: int) -> None:

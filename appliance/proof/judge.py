@@ -47,9 +47,8 @@ def judge(now: Proof, base: Proof | None, around: Circumstances) -> tuple[str, s
         words = f"{show_bytes(now.taken_host + now.taken_gpu)} taken, {show_bytes(now.planned_host + now.planned_gpu)}"
         return "memory-over-plan", f"{words} planned."
     if not _agree(now.planned_context, now.dry_context):
-        return "plan-disagrees", (
-            f"For conversations it says {show_bytes(now.dry_context)}, and {show_bytes(now.planned_context)} are planned."
-        )
+        said, planned = show_bytes(now.dry_context), show_bytes(now.planned_context)
+        return "plan-disagrees", f"For conversations it says {said}, and {planned} are planned."
     return None
 
 

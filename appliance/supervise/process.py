@@ -19,6 +19,8 @@ from appliance.units import MIB, now_us
 
 _PROBE_S = 1.0
 _PR_SET_PDEATHSIG = 1
+# The priority of a session's processes together against all others (sched(7)); missing where the kernel has none.
+_AUTOGROUP = "/proc/self/autogroup"
 _LOG_LIMIT = 16 * MIB
 _LAST_LINES = 12
 _LAST_BYTES = 64 * 1024
@@ -191,6 +193,9 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         # Here and not from outside: threads inherit it, and only those that start later.
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, nice)
+        # A session of its own is a scheduling group of its own, within which alone that priority counts.
+        with suppress(OSError):
+            _write(_AUTOGROUP, str(nice).encode())
         # Ends with the supervisor, even when that is killed; unless it is gone already. Killed and not
         # asked, because one that lingers would keep its port and memory from its successor.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -199,6 +204,14 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare
+
+
+def _write(file: str, data: bytes) -> None:
+    opened = os.open(file, os.O_WRONLY)
+    try:
+        os.write(opened, data)
+    finally:
+        os.close(opened)
 
 
 def _reaped(child: subprocess.Popen[bytes]) -> int | None:

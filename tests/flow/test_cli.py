@@ -34,6 +34,7 @@ READING = {
     "models gc": (),
     "models list": (),
     "models plan": (),
+    "models prove": (),
     "models pull": (),
     "models rm": ("smollm2-135m-instruct",),
     "models show": ("smollm2-135m-instruct",),
