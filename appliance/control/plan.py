@@ -23,6 +23,7 @@ from appliance.errors import ApplianceError
 from appliance.hardware.probe import probe
 from appliance.selector.choose import Choice, choose
 from appliance.selector.memory import kv_bytes, reserved_bytes, state_bytes
+from appliance.selector.places import host_taken
 from appliance.supervise.spec import Probe, ProcessSpec
 
 
@@ -104,6 +105,7 @@ def plan_engine(home: Home, role: Role, choice: Choice, room: Room, process: str
         process,
         plan,
         host=seat.need.host_bytes,
+        room=host_taken(seat.need),
         gpu=sum(seat.need.device_bytes),
         context=kv_bytes(shape, load) + state_bytes(shape, load.slots),
         compute=reserved_bytes(shape, load),

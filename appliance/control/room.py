@@ -25,12 +25,18 @@ class Seat:
 class Room:
     """A machine that is filled with one engine after the other. `offloads`: the engine has code for its GPUs."""
 
-    def __init__(self, hardware: Hardware, *, offloads: bool) -> None:
+    def __init__(self, hardware: Hardware, *, offloads: bool, taken: int = 0) -> None:
+        """`taken`: bytes of the host's memory that other engines of ours have."""
         self._hardware = hardware
         self._offloads = offloads
-        # The host's memory as if it were all free: what `up` starts may be running already, or be about to end.
+        # The host's memory as if all else were free: what `up` starts may be running already, or be about to end.
         host = free_place(replace(hardware, memory_available=hardware.memory)).host
-        self._left = Place(host, free_place(hardware).gpus if offloads else ())
+        self._left = Place(host - taken, free_place(hardware).gpus if offloads else ())
+
+    @property
+    def left(self) -> Place:
+        """What is still free."""
+        return self._left
 
     def seat(self, shape: Shape, choice: Choice) -> Seat:
         """The place of the next engine: the GPUs if it fits there as a whole, else the processor.

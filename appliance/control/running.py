@@ -15,7 +15,7 @@ from appliance.store.files import write_atomic
 class Planned:
     """One engine as planned; sizes in bytes.
 
-    `host` and `gpu` are all that it takes there, `context` and `compute` the parts of both that llama.cpp's dry
+    `host` and `gpu` are all that it takes there, `room` what of the host's memory it needs to run well, `context` and `compute` the parts of both that llama.cpp's dry
     run tells too. `off_gpu` says why it is not
     on the graphics cards that this machine and engine have; empty when it is, or there are none.
     """
@@ -23,6 +23,7 @@ class Planned:
     process: str
     plan: EnginePlan
     host: int
+    room: int
     gpu: int
     context: int
     compute: int

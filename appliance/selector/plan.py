@@ -183,9 +183,9 @@ def rank(model: Model) -> tuple[int, int]:
     return model.family.quality, model.bits
 
 
-def _loads(wishes: Wishes, slots: int, trained: int) -> Iterator[Load]:
-    """How a model may be run with so many slots, from what was wished for down to the least."""
-    context = min(wishes.context, trained or wishes.context)
+def loads(context: int, slots: int, trained: int) -> Iterator[Load]:
+    """How a model may be run with so many slots, from what was wished for down to the least context."""
+    context = min(context, trained or context)
     least = min(_LEAST_CONTEXT, context)
     yield Load(context, slots)
     while context >= least:
@@ -242,7 +242,7 @@ def _choose_file(
 
 def _fitted(machine: _Machine, model: Model, wishes: Wishes, slots: int, place: Place) -> Placement | None:
     """How a model fits with so many slots: on the GPUs as a whole, or where there are none on the processor."""
-    for load in _loads(wishes, slots, model.context):
+    for load in loads(wishes.context, slots, model.context):
         placed = machine.placed(model, load, place, on_gpu=bool(place.gpus))
         if place.has_room_for(placed.need):
             return placed
@@ -254,7 +254,7 @@ def _note(machine: _Machine, models: list[Model], wishes: Wishes, place: Place, 
     for model in models:
         placed = _fitted(machine, model, wishes, wishes.slots, place)
         if placed is None:
-            *_, least = _loads(wishes, wishes.slots, model.context)
+            *_, least = loads(wishes.context, wishes.slots, model.context)
             smallest = machine.placed(model, least, place, on_gpu=bool(place.gpus))
             passed.append(PassedOver(model, _too_large(smallest, place)))
         else:

@@ -1,0 +1,273 @@
+"""Exchange the engine of a role while everybody is being served.
+
+The new engine is started beside the old one, or, where memory is short, in its place while requests
+wait. It is proved; then the route changes; then the old one ends, once its last answer is out. Until the
+route has changed any failure leaves the old engine serving. What an exchange that was cut off has
+left is undone by the next `up` or `use`, from the journal in the run folder.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from appliance.config.paths import Home
+from appliance.config.settings import GatewaySettings
+from appliance.config.version import VERSION
+from appliance.control import running
+from appliance.control.proving import prove_engine
+from appliance.control.running import Planned
+from appliance.deployment import Deployment, Engine, from_json
+from appliance.errors import ApplianceError
+from appliance.proof.tables import Proof
+from appliance.store import handover
+from appliance.store.files import write_atomic
+from appliance.supervise import where
+from appliance.supervise.spec import ProcessSpec, ProcessState, specs_from_json, specs_to_json
+
+_POLL_S = 0.05
+_ASK_S = 2.0
+# What the gateway takes to change a route, with much to spare.
+_ROUTE_S = 30.0
+# Answers under way get this long before the engine under them may be ended: a long one on a slow machine.
+_DRAIN_S = 900.0
+# An engine that holds more memory than planned, or is not where it was planned, does not take over.
+_REFUSED = ("gpu-not-used", "memory-over-plan")
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is to change: the new engine, how it runs, its process, and whether it has room beside the old one."""
+
+    engine: Engine
+    planned: Planned
+    spec: ProcessSpec
+    beside: bool
+
+
+def other_process(home: Home, role: str) -> str:
+    """The name for the process of a role's next engine: another than that of the present one."""
+    names = {one.run_by for one in handover.read(home.deployment).engines}
+    return f"{role}-2" if role in names else role
+
+
+def switch(home: Home, gateway: GatewaySettings, exchange: Exchange, told: Told) -> Proof:
+    """Exchange a role's engine; returns the new one's proof once it serves and the old one has ended.
+
+    Raises process-failed, engine-unavailable, switch-refused or switch-failed; then the old one serves as before.
+    """
+    work = _Switch(home, gateway, exchange, told)
+    _write_journal(home, work.before)
+    try:
+        proof = work.take_over()
+    except BaseException:
+        told("It did not work: going back to what was")
+        work.undo()
+        _journal(home).unlink()
+        raise
+    # From here on the new one serves, and there is no way back but another exchange.
+    _journal(home).unlink()
+    work.let_go()
+    return proof
+
+
+def recover(home: Home, gateway: GatewaySettings, told: Told) -> None:
+    """Undo an exchange that was cut off, if there is one. Call it with the turn of `up` in hand."""
+    try:
+        before = _read_journal(home)
+    except FileNotFoundError:
+        return
+    if where.supervisor_pid(home.run) is not None:
+        told("An exchange of models was cut off: going back to what was")
+        _restore(home, gateway, before)
+    _journal(home).unlink()
+
+
+def is_cut_off(home: Home) -> bool:
+    """Whether there is a journal of an exchange: one that is under way, or was cut off."""
+    return _journal(home).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What served, and which processes ran, before an exchange."""
+
+    deployment: Deployment
+    specs: tuple[ProcessSpec, ...]
+
+
+class _Switch:
+    """One exchange."""
+
+    def __init__(self, home: Home, gateway: GatewaySettings, exchange: Exchange, told: Told) -> None:
+        self._home, self._gateway, self._exchange, self._told = home, gateway, exchange, told
+        specs = specs_from_json((home.run / where.LIST).read_bytes())
+        self.before = _Before(handover.read(home.deployment), specs)
+        self._old = next(
+            (one for one in self.before.deployment.engines if one.role == exchange.engine.role), None
+        )
+
+    def take_over(self) -> Proof:
+        """Start the new engine, prove it, and change the route."""
+        specs = self.before.specs
+        if self._old is not None and not self._exchange.beside:
+            self._told("There is no room for both: requests wait until the new one is ready")
+            self._route(replace(self._old, held=True))
+            self._drain(lambda said: said["busy"].get(self._old.role if self._old else "", 0) + said["leaving"])
+            specs = self._without_old(specs)
+        self._told(f"Starting {self._exchange.engine.model}")
+        _list(self._home, _with(specs, self._exchange.spec))
+        pid = _wait_ready(self._home, self._exchange.spec.name)
+        proof = prove_engine(self._home, self._exchange.planned, pid, self._told)
+        if proof.alarm in _REFUSED:
+            raise ApplianceError(
+                "switch-refused", f"{proof.model} runs, but not as planned: {proof.cause}", "The old model still serves."
+            )
+        self._route(self._exchange.engine)
+        return proof
+
+    def let_go(self) -> None:
+        """End the old engine once its last answer is out."""
+        others = tuple(one for one in running.read(self._home) if one.plan.role != self._exchange.engine.role)
+        running.write(self._home, (*others, self._exchange.planned))
+        if self._old is None:
+            return
+        if self._exchange.beside:
+            self._told("Waiting for the old model's last answers")
+            with suppress(ApplianceError):
+                self._drain(lambda said: said["leaving"])
+        _list(self._home, self._without_old(_with(self.before.specs, self._exchange.spec)))
+        _wait_gone(self._home, self._old.run_by)
+
+    def undo(self) -> None:
+        """Put back what was."""
+        _restore(self._home, self._gateway, self.before)
+
+    def _without_old(self, specs: tuple[ProcessSpec, ...]) -> tuple[ProcessSpec, ...]:
+        return tuple(spec for spec in specs if self._old is None or spec.name != self._old.run_by)
+
+    def _route(self, engine: Engine) -> None:
+        """Have the gateway serve this engine in its role."""
+        now = handover.read(self._home.deployment)
+        others = tuple(one for one in now.engines if one.role != engine.role)
+        _deploy(self._home, self._gateway, Deployment(VERSION, (*others, engine), now.serial + 1))
+
+    def _drain(self, count: Callable[[dict[str, Any]], int]) -> None:
+        """Wait for answers under way. Raises switch-failed when they take too long."""
+        deadline = time.monotonic() + _DRAIN_S
+        while count(_ready(self._gateway) or {"busy": {}, "leaving": 1}):
+            if time.monotonic() > deadline:
+                raise ApplianceError(
+                    "switch-failed", "Answers under way did not come to an end.", "Try again at a quieter time."
+                )
+            time.sleep(_POLL_S)
+
+
+def _restore(home: Home, gateway: GatewaySettings, before: _Before) -> None:
+    """Have the processes and the route of before again; the old engine is started again if it was ended."""
+    # First of all the new engine ends: the old one may need its memory.
+    _list(home, before.specs)
+    for engine in before.deployment.engines:
+        if engine.is_ours:
+            _wait_ready(home, engine.run_by)
+    serial = handover.read(home.deployment).serial + 1
+    _deploy(home, gateway, replace(before.deployment, serial=serial))
+
+
+def _with(specs: tuple[ProcessSpec, ...], new: ProcessSpec) -> tuple[ProcessSpec, ...]:
+    """The list with a new process ahead of the gateway, which stays last."""
+    return (*(spec for spec in specs[:-1] if spec.name != new.name), new, specs[-1])
+
+
+def _list(home: Home, specs: tuple[ProcessSpec, ...]) -> None:
+    """Have the supervisor run these, and wait until it has taken the list. Raises process-failed."""
+    digest = where.reload(home.run, specs)
+    deadline = time.monotonic() + _ROUTE_S
+    while True:
+        report = where.read_report(home.run)
+        if report is not None and report.list_digest == digest:
+            return
+        if time.monotonic() > deadline or where.supervisor_pid(home.run) is None:
+            raise ApplianceError("process-failed", "The supervisor does not answer.", "Look at `appliance logs supervisor`.")
+        time.sleep(_POLL_S)
+
+
+def _process(home: Home, name: str) -> ProcessState | None:
+    report = where.read_report(home.run)
+    return next((one for one in report.processes if one.name == name), None) if report else None
+
+
+def _wait_ready(home: Home, name: str) -> int:
+    """Wait until a process is ready; returns its number. Raises process-failed with its last words."""
+    while True:
+        found = _process(home, name)
+        if found is not None and found.state == "ready" and found.pid is not None:
+            return found.pid
+        if where.supervisor_pid(home.run) is None or (found is not None and found.state == "failed"):
+            lines = "\n".join(f"  | {line}" for line in (found.last_lines if found else ()))
+            raise ApplianceError(
+                "process-failed",
+                f"'{name}' does not start. Its last words:\n{lines}\n",
+                f"More: `appliance logs {name}`.",
+            )
+        time.sleep(_POLL_S)
+
+
+def _wait_gone(home: Home, name: str) -> None:
+    while _process(home, name) is not None and where.supervisor_pid(home.run) is not None:
+        time.sleep(_POLL_S)
+
+
+def _deploy(home: Home, gateway: GatewaySettings, deployment: Deployment) -> None:
+    """Write a deployment and wait until the gateway serves it. Raises switch-failed."""
+    handover.write(home.deployment, deployment)
+    deadline = time.monotonic() + _ROUTE_S
+    told: tuple[int, float] | None = None
+    while (_ready(gateway) or {}).get("serial") != deployment.serial:
+        found = _process(home, "serve")
+        # One that is starting reads the file by itself, and would not survive the signal.
+        if found is not None and found.state == "ready" and found.pid and (told is None or time.monotonic() - told[1] > 1):
+            with suppress(ProcessLookupError):
+                os.kill(found.pid, signal.SIGHUP)
+            told = (found.pid, time.monotonic())
+        if time.monotonic() > deadline:
+            raise ApplianceError("switch-failed", "The gateway did not take the new route.", "See `appliance logs serve`.")
+        time.sleep(_POLL_S)
+
+
+def _ready(gateway: GatewaySettings) -> dict[str, Any] | None:
+    """What the gateway says of itself; None while it says nothing."""
+    connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=_ASK_S)
+    try:
+        connection.request("GET", "/ready")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return found
+
+
+def _journal(home: Home) -> Path:
+    return home.run / "switch.json"
+
+
+def _write_journal(home: Home, before: _Before) -> None:
+    text = json.dumps({"deployment": before.deployment.to_json(), "processes": specs_to_json(before.specs)})
+    write_atomic(_journal(home), text.encode(), 0o600)
+
+
+def _read_journal(home: Home) -> _Before:
+    """Raises FileNotFoundError."""
+    said = json.loads(_journal(home).read_text())
+    return _Before(from_json(said["deployment"]), specs_from_json(said["processes"].encode()))
