@@ -18,6 +18,8 @@ from appliance.supervise.unix import UnixConnection
 from appliance.units import MIB, now_us
 
 _PROBE_S = 1.0
+# What was killed is gone within moments, unless a device or disk holds it.
+_KILLED_S = 5.0
 _PR_SET_PDEATHSIG = 1
 # The priority of a session's processes together against all others (sched(7)); missing where the kernel has none.
 _AUTOGROUP = "/proc/self/autogroup"
@@ -39,7 +41,8 @@ def answers(probe: Probe) -> bool:
     try:
         connection.request("GET", probe.path)
         return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException, ValueError, OverflowError):
+        # The last two are of an address that cannot be one: nothing answers there.
         return False
     finally:
         connection.close()
@@ -60,6 +63,7 @@ class Process:
         self._ready_at: float | None = None
         self._overdue = False
         self._next_try = 0.0
+        self._kill_at: float | None = None
         self._prioritized = True
 
     @property
@@ -83,10 +87,10 @@ class Process:
             last_lines=last_lines(Path(self.spec.log)) if self.failed else (),
         )
 
-    def step(self, now: float) -> None:
-        """Start it if it is due, notice that it has become ready, or that it has ended."""
+    def step(self, now: float, *, may_start: bool = True) -> None:
+        """Start it if it is due and may, notice that it has become ready, or that it has ended."""
         if self._child is None:
-            if now >= self._next_try:
+            if may_start and now >= self._next_try:
                 self._start(now)
             return
         code = _reaped(self._child)
@@ -115,8 +119,27 @@ class Process:
                 old.unlink(missing_ok=True)
             os.truncate(log, 0)
 
-    def signal(self, number: int) -> None:
-        """Send a signal to it and to all that it started."""
+    def retire(self, now: float) -> None:
+        """Tell it to end because it is no longer wanted; `insist` sees to it that it does."""
+        self.end(now)
+        self._enter("ending")
+
+    def end(self, now: float) -> None:
+        """Tell it, and all that it started, to end. The first time counts: its grace is not prolonged."""
+        if self._kill_at is None:
+            self._kill_at = now + self.spec.stop_s
+            self._signal(signal.SIGTERM)
+
+    def insist(self, now: float) -> None:
+        """Kill it if it was told to end and its time of grace is over."""
+        if self._kill_at is not None and now >= self._kill_at:
+            self._signal(signal.SIGKILL)
+
+    def lost(self, now: float) -> bool:
+        """Whether not even killing it has ended it."""
+        return self._kill_at is not None and now >= self._kill_at + _KILLED_S and not self.gone()
+
+    def _signal(self, number: int) -> None:
         if self._child is not None and not self.gone():
             _signal_group(self._child.pid, number)
 
@@ -150,7 +173,7 @@ class Process:
                     start_new_session=True,
                     preexec_fn=_prepare_child(os.getpid(), self.spec.nice),
                 )
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._note(f"{self.spec.argv[0]} could not be started: {error}")
             self._ended(127, now)
             return
