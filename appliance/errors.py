@@ -86,6 +86,8 @@ KINDS: Final[dict[str, Kind]] = {
     "port-taken": _cli("Another program listens on the port"),
     "already-serving": _cli("Another gateway works on the same state folder"),
     "process-failed": _cli("A process does not stay up"),
+    "switch-failed": _cli("The model could not be exchanged; the old one serves as before"),
+    "switch-refused": _cli("The new model runs, but not as planned; the old one serves as before"),
     "not-running": _cli("The appliance is not running"),
     "deployment-unreadable": _cli("The file that says what is served cannot be read"),
     "no-engine": _cli("There is no engine to send requests to"),

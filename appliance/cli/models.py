@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from appliance.catalog.rules import ROLES
 from appliance.cli.common import Json, home_of, settings_of
 from appliance.cli.output import Progress, document, say, table, write
+
+if TYPE_CHECKING:
+    from appliance.artifacts.shelf import Shelf
+    from appliance.catalog.models import Model
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
@@ -101,9 +105,7 @@ def pull(context: typer.Context, model_id: ModelId = None, as_json: Json = False
     shelf = Shelf(home.models)
     was_here, before = shelf.has(model), shelf.locked(model)
     if not was_here:
-        say(f"Fetching {model.title}")
-        progress = Progress()
-        shelf.pull(model, progress.size(model.title), progress.size(f"Verifying {model.title}"))
+        fetch(shelf, model)
     locked = shelf.locked(model)
     if as_json:
         known = shelf.known(model)
@@ -126,6 +128,13 @@ def pull(context: typer.Context, model_id: ModelId = None, as_json: Json = False
         say(f"{model.title} is here already.")
     else:
         say(f"{model.title} is on the shelf, verified by its SHA-256.")
+
+
+def fetch(shelf: Shelf, model: Model) -> None:
+    """Fetch a model and say how far it is."""
+    say(f"Fetching {model.title}")
+    progress = Progress()
+    shelf.pull(model, progress.size(model.title), progress.size(f"Verifying {model.title}"))
 
 
 @app.command()

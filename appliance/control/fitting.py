@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from appliance.catalog.shape import Shape
-from appliance.control.room import Room, Seat
+from appliance.control.room import Room
 from appliance.control.running import Planned
 from appliance.errors import ApplianceError
 from appliance.hardware.facts import Gpu, Hardware
@@ -47,10 +47,8 @@ def fitted(shape: Shape, wish: Choice, hardware: Hardware, others: tuple[Planned
     raise failed
 
 
-def fits_beside(seat: Seat, hardware: Hardware, room: int) -> bool:
-    """Whether a model can be loaded while the one that it replaces still runs; `room` is what it needs of the host."""
+def fits_beside(new: Planned, hardware: Hardware) -> bool:
+    """Whether a model can be loaded while the one that it replaces still runs: with what is free now."""
     place = free_place(hardware)
-    if place.host < room:
-        return False
-    free = place.gpus if seat.on_gpu else ()
-    return all(have >= want for have, want in zip(free, seat.need.device_bytes, strict=False))
+    gpu = sum(place.gpus) if new.plan.on_gpu else 0
+    return place.host >= new.room and gpu >= new.gpu

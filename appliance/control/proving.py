@@ -108,7 +108,8 @@ def prove_engine(
         together_speed=speed.together,
         offloaded=_offloaded(one, taken),
     )
-    found.is_baseline = new_baseline or (base is None and speed is not _NO_SPEED)
+    # What is measured beside other work is no measure for later.
+    found.is_baseline = new_baseline or (base is None and speed is not _NO_SPEED and not around.is_busy)
     alarm = judge(found, None if new_baseline else base, around)
     if alarm is not None:
         found.alarm, found.cause = alarm

@@ -15,9 +15,9 @@ from appliance.store.files import write_atomic
 class Planned:
     """One engine as planned; sizes in bytes.
 
-    `host` and `gpu` are all that it takes there, `room` what of the host's memory it needs to run well, `context` and `compute` the parts of both that llama.cpp's dry
-    run tells too. `off_gpu` says why it is not
-    on the graphics cards that this machine and engine have; empty when it is, or there are none.
+    `host` and `gpu` are all that it takes there, `room` is what of the host's memory it needs to run well,
+    `context` and `compute` are the parts that llama.cpp's dry run tells too. `off_gpu` says why it is not on the
+    graphics cards that this machine and engine have; empty when it is, or there are none.
     """
 
     process: str

@@ -9,6 +9,7 @@ from appliance.config.settings import Settings
 from appliance.config.version import VERSION
 from appliance.control import running
 from appliance.control.running import Planned
+from appliance.control.switch import is_cut_off
 from appliance.hardware.probe import probe
 from appliance.proof import records
 from appliance.proof.keys import machine_key
@@ -29,6 +30,8 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
     gateway = settings.gateway
     answering = answers(Probe(path="/ready", host=gateway.host, port=gateway.port))
     problems = _problems(report, pid, answering)
+    if pid is not None and is_cut_off(home):
+        problems.append("A change of models was cut off: `appliance up` puts it right.")
     proofs = proved(home)
     alarms = [{"model": one.model, "code": one.alarm, "text": alarm(one)} for one in proofs.values() if one.alarm]
     return {
@@ -58,7 +61,8 @@ def _problems(report: Report | None, pid: int | None, answering: bool) -> list[s
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())
-        if process.state != "ready"
+        # One that is ending has a successor, or is not wanted any more.
+        if process.state not in ("ready", "ending")
     ]
     if not answering and not found:
         found = ["The gateway does not answer requests: see `appliance logs serve`."]

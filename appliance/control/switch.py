@@ -8,10 +8,7 @@ left is undone by the next `up` or `use`, from the journal in the run folder.
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +20,7 @@ from appliance.config.paths import Home
 from appliance.config.settings import GatewaySettings
 from appliance.config.version import VERSION
 from appliance.control import running
+from appliance.control.changing import gateway_state, run_these, serve_these, wait_gone, wait_ready
 from appliance.control.proving import prove_engine
 from appliance.control.running import Planned
 from appliance.deployment import Deployment, Engine, from_json
@@ -30,13 +28,13 @@ from appliance.errors import ApplianceError
 from appliance.proof.tables import Proof
 from appliance.store import handover
 from appliance.store.files import write_atomic
+from appliance.store.locks import holder
 from appliance.supervise import where
-from appliance.supervise.spec import ProcessSpec, ProcessState, specs_from_json, specs_to_json
+from appliance.supervise.spec import ProcessSpec, specs_from_json, specs_to_json
 
+# Who decides what runs has this lock: one at a time.
+TURN = "up.lock"
 _POLL_S = 0.05
-_ASK_S = 2.0
-# What the gateway takes to change a route, with much to spare.
-_ROUTE_S = 30.0
 # Answers under way get this long before the engine under them may be ended: a long one on a slow machine.
 _DRAIN_S = 900.0
 # An engine that holds more memory than planned, or is not where it was planned, does not take over.
@@ -61,41 +59,48 @@ def other_process(home: Home, role: str) -> str:
     return f"{role}-2" if role in names else role
 
 
-def switch(home: Home, gateway: GatewaySettings, exchange: Exchange, told: Told) -> Proof:
+def switch(home: Home, gateway: GatewaySettings, exchange: Exchange, commit: Callable[[], None], told: Told) -> Proof:
     """Exchange a role's engine; returns the new one's proof once it serves and the old one has ended.
 
-    Raises process-failed, engine-unavailable, switch-refused or switch-failed; then the old one serves as before.
+    `commit` keeps the choice, once the new one serves. Raises process-failed, engine-unavailable, switch-refused,
+    switch-failed, or what `commit` raises; then the old one serves as before.
     """
     work = _Switch(home, gateway, exchange, told)
     _write_journal(home, work.before)
     try:
         proof = work.take_over()
+        commit()
     except BaseException:
         told("It did not work: going back to what was")
         work.undo()
-        _journal(home).unlink()
+        forget(home)
         raise
     # From here on the new one serves, and there is no way back but another exchange.
-    _journal(home).unlink()
+    forget(home)
     work.let_go()
     return proof
 
 
-def recover(home: Home, gateway: GatewaySettings, told: Told) -> None:
-    """Undo an exchange that was cut off, if there is one. Call it with the turn of `up` in hand."""
-    try:
-        before = _read_journal(home)
-    except FileNotFoundError:
-        return
-    if where.supervisor_pid(home.run) is not None:
-        told("An exchange of models was cut off: going back to what was")
-        _restore(home, gateway, before)
-    _journal(home).unlink()
+def recover(home: Home, gateway: GatewaySettings) -> None:
+    """Undo an exchange that was cut off, or finish one. Call it with the turn of `up` in hand, while it is up."""
+    if _journal(home).exists():
+        _restore(home, gateway, _read_journal(home))
+        forget(home)
+    # Cut off after the new engine had taken over: the old one serves nobody.
+    specs = specs_from_json((home.run / where.LIST).read_bytes())
+    needed = {one.run_by for one in handover.read(home.deployment).engines} | {specs[-1].name}
+    if not needed.issuperset(spec.name for spec in specs):
+        run_these(home, tuple(spec for spec in specs if spec.name in needed))
+
+
+def forget(home: Home) -> None:
+    """What an exchange that was cut off has left is of no use once all is started anew."""
+    _journal(home).unlink(missing_ok=True)
 
 
 def is_cut_off(home: Home) -> bool:
-    """Whether there is a journal of an exchange: one that is under way, or was cut off."""
-    return _journal(home).exists()
+    """Whether an exchange was begun that nobody is working on any more."""
+    return _journal(home).exists() and holder(home.run / TURN) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +118,7 @@ class _Switch:
         self._home, self._gateway, self._exchange, self._told = home, gateway, exchange, told
         specs = specs_from_json((home.run / where.LIST).read_bytes())
         self.before = _Before(handover.read(home.deployment), specs)
-        self._old = next(
-            (one for one in self.before.deployment.engines if one.role == exchange.engine.role), None
-        )
+        self._old = next((one for one in self.before.deployment.engines if one.role == exchange.engine.role), None)
 
     def take_over(self) -> Proof:
         """Start the new engine, prove it, and change the route."""
@@ -125,13 +128,17 @@ class _Switch:
             self._route(replace(self._old, held=True))
             self._drain(lambda said: said["busy"].get(self._old.role if self._old else "", 0) + said["leaving"])
             specs = self._without_old(specs)
+            run_these(self._home, specs)
+            wait_gone(self._home, self._old.run_by)
         self._told(f"Starting {self._exchange.engine.model}")
-        _list(self._home, _with(specs, self._exchange.spec))
-        pid = _wait_ready(self._home, self._exchange.spec.name)
+        run_these(self._home, _with(specs, self._exchange.spec))
+        pid = wait_ready(self._home, self._exchange.spec.name)
         proof = prove_engine(self._home, self._exchange.planned, pid, self._told)
         if proof.alarm in _REFUSED:
             raise ApplianceError(
-                "switch-refused", f"{proof.model} runs, but not as planned: {proof.cause}", "The old model still serves."
+                "switch-refused",
+                f"{proof.model} runs, but not as planned: {proof.cause}",
+                "The old model still serves.",
             )
         self._route(self._exchange.engine)
         return proof
@@ -146,8 +153,8 @@ class _Switch:
             self._told("Waiting for the old model's last answers")
             with suppress(ApplianceError):
                 self._drain(lambda said: said["leaving"])
-        _list(self._home, self._without_old(_with(self.before.specs, self._exchange.spec)))
-        _wait_gone(self._home, self._old.run_by)
+        run_these(self._home, self._without_old(_with(self.before.specs, self._exchange.spec)))
+        wait_gone(self._home, self._old.run_by)
 
     def undo(self) -> None:
         """Put back what was."""
@@ -160,12 +167,12 @@ class _Switch:
         """Have the gateway serve this engine in its role."""
         now = handover.read(self._home.deployment)
         others = tuple(one for one in now.engines if one.role != engine.role)
-        _deploy(self._home, self._gateway, Deployment(VERSION, (*others, engine), now.serial + 1))
+        serve_these(self._home, self._gateway, Deployment(VERSION, (*others, engine), now.serial + 1))
 
     def _drain(self, count: Callable[[dict[str, Any]], int]) -> None:
         """Wait for answers under way. Raises switch-failed when they take too long."""
         deadline = time.monotonic() + _DRAIN_S
-        while count(_ready(self._gateway) or {"busy": {}, "leaving": 1}):
+        while count(gateway_state(self._gateway) or {"busy": {}, "leaving": 1}):
             if time.monotonic() > deadline:
                 raise ApplianceError(
                     "switch-failed", "Answers under way did not come to an end.", "Try again at a quieter time."
@@ -176,86 +183,21 @@ class _Switch:
 def _restore(home: Home, gateway: GatewaySettings, before: _Before) -> None:
     """Have the processes and the route of before again; the old engine is started again if it was ended."""
     # First of all the new engine ends: the old one may need its memory.
-    _list(home, before.specs)
+    now = {spec.name for spec in specs_from_json((home.run / where.LIST).read_bytes())}
+    run_these(home, tuple(spec for spec in before.specs if spec.name in now))
+    for name in now - {spec.name for spec in before.specs}:
+        wait_gone(home, name)
+    run_these(home, before.specs)
     for engine in before.deployment.engines:
         if engine.is_ours:
-            _wait_ready(home, engine.run_by)
+            wait_ready(home, engine.run_by)
     serial = handover.read(home.deployment).serial + 1
-    _deploy(home, gateway, replace(before.deployment, serial=serial))
+    serve_these(home, gateway, replace(before.deployment, serial=serial))
 
 
 def _with(specs: tuple[ProcessSpec, ...], new: ProcessSpec) -> tuple[ProcessSpec, ...]:
     """The list with a new process ahead of the gateway, which stays last."""
     return (*(spec for spec in specs[:-1] if spec.name != new.name), new, specs[-1])
-
-
-def _list(home: Home, specs: tuple[ProcessSpec, ...]) -> None:
-    """Have the supervisor run these, and wait until it has taken the list. Raises process-failed."""
-    digest = where.reload(home.run, specs)
-    deadline = time.monotonic() + _ROUTE_S
-    while True:
-        report = where.read_report(home.run)
-        if report is not None and report.list_digest == digest:
-            return
-        if time.monotonic() > deadline or where.supervisor_pid(home.run) is None:
-            raise ApplianceError("process-failed", "The supervisor does not answer.", "Look at `appliance logs supervisor`.")
-        time.sleep(_POLL_S)
-
-
-def _process(home: Home, name: str) -> ProcessState | None:
-    report = where.read_report(home.run)
-    return next((one for one in report.processes if one.name == name), None) if report else None
-
-
-def _wait_ready(home: Home, name: str) -> int:
-    """Wait until a process is ready; returns its number. Raises process-failed with its last words."""
-    while True:
-        found = _process(home, name)
-        if found is not None and found.state == "ready" and found.pid is not None:
-            return found.pid
-        if where.supervisor_pid(home.run) is None or (found is not None and found.state == "failed"):
-            lines = "\n".join(f"  | {line}" for line in (found.last_lines if found else ()))
-            raise ApplianceError(
-                "process-failed",
-                f"'{name}' does not start. Its last words:\n{lines}\n",
-                f"More: `appliance logs {name}`.",
-            )
-        time.sleep(_POLL_S)
-
-
-def _wait_gone(home: Home, name: str) -> None:
-    while _process(home, name) is not None and where.supervisor_pid(home.run) is not None:
-        time.sleep(_POLL_S)
-
-
-def _deploy(home: Home, gateway: GatewaySettings, deployment: Deployment) -> None:
-    """Write a deployment and wait until the gateway serves it. Raises switch-failed."""
-    handover.write(home.deployment, deployment)
-    deadline = time.monotonic() + _ROUTE_S
-    told: tuple[int, float] | None = None
-    while (_ready(gateway) or {}).get("serial") != deployment.serial:
-        found = _process(home, "serve")
-        # One that is starting reads the file by itself, and would not survive the signal.
-        if found is not None and found.state == "ready" and found.pid and (told is None or time.monotonic() - told[1] > 1):
-            with suppress(ProcessLookupError):
-                os.kill(found.pid, signal.SIGHUP)
-            told = (found.pid, time.monotonic())
-        if time.monotonic() > deadline:
-            raise ApplianceError("switch-failed", "The gateway did not take the new route.", "See `appliance logs serve`.")
-        time.sleep(_POLL_S)
-
-
-def _ready(gateway: GatewaySettings) -> dict[str, Any] | None:
-    """What the gateway says of itself; None while it says nothing."""
-    connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=_ASK_S)
-    try:
-        connection.request("GET", "/ready")
-        found: dict[str, Any] = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
-    return found
 
 
 def _journal(home: Home) -> Path:
