@@ -134,6 +134,7 @@ def _engine(home: Home, role: Role, choice: Choice, process: str) -> Engine:
         file=str(file),
         sha256=model.sha256,
         trial=model.trial,
+        process=process,
     )
 
 

@@ -1,9 +1,9 @@
 """Exchange the engine of a role while everybody is being served.
 
 The new engine is started beside the old one, or, where memory is short, in its place while requests
-wait. It is proved; then the route changes; then the old one ends, once its last answer is out. Until the
-route has changed any failure leaves the old engine serving. What an exchange that was cut off has
-left is undone by the next `up` or `use`, from the journal in the run folder.
+wait. It is proved in brief; then the route changes; then the old one ends, once its last answer is out, and
+the new one is measured. Until the route has changed any failure leaves the old engine serving. What an
+exchange that was cut off has left is undone by the next `up` or `use`, from the journal in the run folder.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def switch(home: Home, gateway: GatewaySettings, exchange: Exchange, commit: Cal
     work = _Switch(home, gateway, exchange, told)
     _write_journal(home, work.before)
     try:
-        proof = work.take_over()
+        pid = work.take_over()
         commit()
     except BaseException:
         told("It did not work: going back to what was")
@@ -78,7 +78,7 @@ def switch(home: Home, gateway: GatewaySettings, exchange: Exchange, commit: Cal
     # From here on the new one serves, and there is no way back but another exchange.
     forget(home)
     work.let_go()
-    return proof
+    return prove_engine(home, exchange.planned, pid, told)
 
 
 def recover(home: Home, gateway: GatewaySettings) -> None:
@@ -120,8 +120,8 @@ class _Switch:
         self.before = _Before(handover.read(home.deployment), specs)
         self._old = next((one for one in self.before.deployment.engines if one.role == exchange.engine.role), None)
 
-    def take_over(self) -> Proof:
-        """Start the new engine, prove it, and change the route."""
+    def take_over(self) -> int:
+        """Start the new engine, prove that it works as planned, and change the route; returns its process."""
         specs = self.before.specs
         if self._old is not None and not self._exchange.beside:
             self._told("There is no room for both: requests wait until the new one is ready")
@@ -133,7 +133,7 @@ class _Switch:
         self._told(f"Starting {self._exchange.engine.model}")
         run_these(self._home, _with(specs, self._exchange.spec))
         pid = wait_ready(self._home, self._exchange.spec.name)
-        proof = prove_engine(self._home, self._exchange.planned, pid, self._told)
+        proof = prove_engine(self._home, self._exchange.planned, pid, self._told, brief=True)
         if proof.alarm in _REFUSED:
             raise ApplianceError(
                 "switch-refused",
@@ -141,7 +141,7 @@ class _Switch:
                 "The old model still serves.",
             )
         self._route(self._exchange.engine)
-        return proof
+        return pid
 
     def let_go(self) -> None:
         """End the old engine once its last answer is out."""

@@ -71,6 +71,12 @@ def speed(socket: str, slots: int) -> Speed:
     )
 
 
+def glance(socket: str, slots: int) -> None:
+    """Have every slot read and write a little: an engine that can do this, works. Raises engine-unavailable."""
+    tokens = _tokens(socket, _GLANCE)
+    _each(slots, lambda slot: _complete(socket, tokens, 4, slot=slot))
+
+
 def _within(per_second: float, least: int, most: int) -> int:
     """So many tokens as take about as long as a measurement should."""
     return max(least, min(most, int(per_second * _MOMENT_S)))
