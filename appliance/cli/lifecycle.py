@@ -60,6 +60,21 @@ def up(
         say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     else:
         say(f"Ready. The API is at {found['urls']['api']}")
+    if any(engine["trial"] for engine in found["engines"]):
+        _suggest(home)
+
+
+def _suggest(home: Home) -> None:
+    """Name the model that this machine could run in place of the trial one."""
+    from appliance.control import planning
+    from appliance.selector.plan import Wishes
+
+    chat = planning.plan(home, planning.facts(home, None), Wishes())[0].chat
+    if chat is not None and not chat.model.trial:
+        say(
+            f"What runs is a trial model. This machine has room for {chat.model.title} ({chat.model.quantization}), "
+            f"about {chat.alone:.0f} tokens a second: `appliance models use {chat.model.id}`."
+        )
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:

@@ -41,19 +41,29 @@ def list_models(
     from appliance.artifacts.shelf import Shelf
     from appliance.cli.model_words import COLUMNS, row, summary
     from appliance.control.plan import catalogue, chosen_model
+    from appliance.control.status import all_proofs
+    from appliance.proof.words import in_short, proof_summary
 
     home = home_of(context)
-    shelf, chosen = Shelf(home.models), chosen_model(home, settings_of(home))
+    shelf, choice = Shelf(home.models), chosen_model(home, settings_of(home))
     wanted = [model for model in catalogue(home).models if role is None or model.role == role.value]
     found = [
-        (shelf.known(model), here, model == chosen)
+        (shelf.known(model), here, model == choice)
         for model, here in ((model, shelf.has(model)) for model in wanted)
-        if every or here or model == chosen
+        if every or here or model == choice
     ]
+    proofs = all_proofs(home)
     if as_json:
-        document([summary(model, here=here, chosen=is_chosen) for model, here, is_chosen in found])
+        told = [
+            {**summary(model, here=here, chosen=chosen), "proof": proof_summary(proofs.get(model.id))}
+            for model, here, chosen in found
+        ]
+        document(told)
         return
-    table(COLUMNS, [row(model, here=here, chosen=is_chosen) for model, here, is_chosen in found])
+    lines = [
+        row(model, here=here, chosen=chosen, measured=in_short(proofs.get(model.id))) for model, here, chosen in found
+    ]
+    table(COLUMNS, lines)
     if len(found) < len(wanted):
         say(f"{len(wanted) - len(found)} more are in the catalogue: `appliance models list --all`.")
 

@@ -72,12 +72,17 @@ def _problems(report: Report | None, pid: int | None, answering: bool) -> list[s
 def proved(home: Home) -> dict[str, Proof]:
     """The last proof of each model that runs here, by model id; none before the first."""
     engines = {one.plan.model for one in running.read(home)}
-    if not engines or not home.database.exists():
+    return {model: proof for model, proof in all_proofs(home).items() if model in engines} if engines else {}
+
+
+def all_proofs(home: Home) -> dict[str, Proof]:
+    """The last proof of each model on this machine, by model id."""
+    if not home.database.exists():
         return {}
     with session(home.database) as opened:
         found = records.all_newest(opened, machine_key(probe()))
         opened.expunge_all()
-    return {model: proof for model, proof in found.items() if model in engines}
+    return found
 
 
 def _engines(home: Home, settings: Settings, proofs: dict[str, Proof], report: Report | None) -> list[dict[str, Any]]:

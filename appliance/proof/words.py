@@ -34,6 +34,20 @@ def summary(proof: Proof) -> dict[str, Any]:
     }
 
 
+def proof_summary(proof: Proof | None) -> dict[str, Any] | None:
+    """The same for a model that may never have been proved."""
+    return summary(proof) if proof else None
+
+
+def in_short(proof: Proof | None) -> str:
+    """A proof in a table's cell: tokens a second for one, bytes taken, and whether something was wrong."""
+    if proof is None:
+        return ""
+    words = f"{_number(proof.alone_speed)} tok/s, " if proof.alone_speed else ""
+    wrong = f" ({proof.alarm})" if proof.alarm else ""
+    return f"{words}{show_bytes(proof.taken_host + proof.taken_gpu)}{wrong}"
+
+
 def sentence(proof: Proof) -> str:
     """A proof in one line: speed, memory, place."""
     return f"{speed(proof)}; {memory(proof)}"
