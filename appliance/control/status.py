@@ -29,11 +29,11 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
     report = read_report(home.run) if pid else None
     gateway = settings.gateway
     answering = answers(Probe(path="/ready", host=gateway.host, port=gateway.port))
-    problems = _problems(report, pid, answering)
-    if pid is not None and is_cut_off(home):
-        problems.append("A change of models was cut off: `appliance up` puts it right.")
     proofs = proved(home)
     alarms = [{"model": one.model, "code": one.alarm, "text": alarm(one)} for one in proofs.values() if one.alarm]
+    problems = _problems(home, report, pid, answering)
+    # Slow is a warning; a model that is not where it was planned is a fault.
+    problems += [f"{one.model}: {alarm(one)}" for one in proofs.values() if one.alarm == "gpu-not-used"]
     return {
         "healthy": not problems,
         "version": VERSION,
@@ -54,18 +54,21 @@ def api_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway.port}/v1"
 
 
-def _problems(report: Report | None, pid: int | None, answering: bool) -> list[str]:
+def _problems(home: Home, report: Report | None, pid: int | None, answering: bool) -> list[str]:
     """What keeps the box from being healthy, in words."""
     if pid is None:
         return [] if answering else ["The appliance is not running: start it with `appliance up`."]
+    # A model that is being tried serves nobody yet, and one that is ending nobody any more.
+    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve"}
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())
-        # One that is ending has a successor, or is not wanted any more.
-        if process.state not in ("ready", "ending")
+        if process.name in serving and process.state not in ("ready", "ending")
     ]
     if not answering and not found:
         found = ["The gateway does not answer requests: see `appliance logs serve`."]
+    if is_cut_off(home):
+        found.append("A change of models was cut off: `appliance up` puts it right.")
     return found
 
 
