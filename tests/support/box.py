@@ -73,12 +73,15 @@ class Box:
     def run(
         self,
         *words: str,
-        code: int = 0,
+        code: int | None = 0,
         timeout: float = 120,
         before: Sequence[str] = (),
         env: Mapping[str, str | None] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command and insist on its exit code; `before` goes ahead of it, `env` changes its environment."""
+        """Run a command and insist on its exit code, unless that is None.
+
+        `before` goes ahead of it, `env` changes its environment.
+        """
         changed = environment() | dict(env or {})
         done = subprocess.run(
             [*before, *self.argv(*words)],
@@ -88,10 +91,10 @@ class Box:
             check=False,
             env={name: value for name, value in changed.items() if value is not None},
         )
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert code in (None, done.returncode), f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
-    def document(self, *words: str, code: int = 0, **how: Any) -> Any:
+    def document(self, *words: str, code: int | None = 0, **how: Any) -> Any:
         """What a command with --json prints; `how` goes to `run`."""
         return json.loads(self.run(*words, "--json", code=code, **how).stdout)
 
