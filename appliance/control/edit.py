@@ -19,7 +19,7 @@ _MODE = 0o644
 def check_writable(path: Path) -> None:
     """Raises config-unreadable when the file could not be replaced: better known before the work than after."""
     folder = next(place for place in path.resolve().parents if place.exists())
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ApplianceError(
             "config-unreadable",
             f"The settings in {path} cannot be written.",
@@ -32,7 +32,7 @@ def set_engine(path: Path, role: str, values: Mapping[str, str | int]) -> None:
     check_writable(path)
     file = path.resolve()
     try:
-        document = tomlkit.parse(file.read_text()) if file.exists() else tomlkit.document()
+        document = tomlkit.parse(_text(file, path))
         engines = document.setdefault("engines", tomlkit.table(is_super_table=True))
         engine = engines.setdefault(role, tomlkit.table())
         for key, value in values.items():
@@ -45,5 +45,23 @@ def set_engine(path: Path, role: str, values: Mapping[str, str | int]) -> None:
         ) from error
     text = tomlkit.dumps(document)
     parse(text, path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, text.encode(), file.stat().st_mode & 0o777 if file.exists() else _MODE)
+    _replace(file, text)
+
+
+def _text(file: Path, path: Path) -> str:
+    """What the settings say now, line ends as they are; what is wrong with them already is told as ever."""
+    text = file.read_bytes().decode() if file.exists() else ""
+    parse(text, path)
+    return text
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write the file anew, with the rights and the owner that it had."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, text.encode(), _MODE)
+        return
+    before = file.stat()
+    write_atomic(file, text.encode(), before.st_mode & 0o777)
+    if os.geteuid() == 0:
+        os.chown(file, before.st_uid, before.st_gid)

@@ -31,8 +31,9 @@ def dry_run(binary: Path, plan: EnginePlan) -> tuple[DryRun, ...]:
     ]  # fmt: skip
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TAKES_S, check=False, stdin=subprocess.DEVNULL
-        )
+            command, capture_output=True, text=True, errors="replace", timeout=_TAKES_S, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _failed(str(error)) from error
     found = read(done.stdout)
@@ -46,7 +47,7 @@ def read(said: str) -> tuple[DryRun, ...]:
     found = []
     for line in said.splitlines():
         *name, model, context, compute = line.split() if len(line.split()) >= 4 else ("", "x", "x", "x")
-        if name and all(word.isdigit() for word in (model, context, compute)):
+        if name and all(word.isdecimal() for word in (model, context, compute)):
             found.append(DryRun(" ".join(name), int(model) * MIB, int(context) * MIB, int(compute) * MIB))
     return tuple(found)
 

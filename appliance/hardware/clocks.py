@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ _REASONS: Final = {
     0x80: "its power supply says that it draws too much",
     0x08: "the card protects itself",
 }
+# One of several cards may rest while another computes: its clock is low by design.
+_IDLE: Final = 0x01
 # Of the highest clock, what under load is far too little.
 _LOW: Final = 0.6
 
@@ -37,18 +40,22 @@ def _cards() -> str:
         return next((words for words in found if words), "")
     except nvml.NVMLError:
         return ""
+    finally:
+        # Without an initialization before it this fails too.
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
 
 
 def _card(nvml: Any, index: int) -> str:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
     try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
         reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
         clock = nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
         most = nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)
     except nvml.NVMLError:
         return ""
     why = next((words for bit, words in _REASONS.items() if reasons & bit), "")
-    if why or (clock and clock < _LOW * most):
+    if why or (clock and clock < _LOW * most and not reasons & _IDLE):
         because = f", because {why}" if why else ""
         return f"the graphics card's clock is down to {clock} of {most} MHz{because}."
     return ""

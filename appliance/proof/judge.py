@@ -48,13 +48,21 @@ def judge(now: Proof, base: Proof | None, around: Circumstances) -> tuple[str, s
         return "gpu-not-used", _why_off(now, base, around.hardware)
     if base is not None and 0 < now.alone_speed < LEAST_SPEED * base.alone_speed:
         return "slow", _why_slow(now, base, around)
-    if now.taken_host > now.planned_host * _MOST_MEMORY or now.taken_gpu > now.planned_gpu * _MOST_MEMORY:
-        words = f"{show_bytes(now.taken_host + now.taken_gpu)} taken, {show_bytes(now.planned_host + now.planned_gpu)}"
-        return "memory-over-plan", f"{words} planned."
+    if too_much := _too_much(now):
+        return "memory-over-plan", too_much
     if not _agree(now.planned_context, now.dry_context):
         said, planned = show_bytes(now.dry_context), show_bytes(now.planned_context)
         return "plan-disagrees", f"For conversations it says {said}, and {planned} are planned."
     return None
+
+
+def _too_much(now: Proof) -> str:
+    """Which memory it takes too much of; empty when of none."""
+    both = (("graphics memory", now.taken_gpu, now.planned_gpu), ("memory", now.taken_host, now.planned_host))
+    for memory, taken, planned in both:
+        if taken > planned * _MOST_MEMORY:
+            return f"{show_bytes(taken)} of {memory} taken, {show_bytes(planned)} planned."
+    return ""
 
 
 def _agree(planned: int, dry: int) -> bool:
@@ -63,22 +71,26 @@ def _agree(planned: int, dry: int) -> bool:
 
 def _why_off(now: Proof, base: Proof | None, hardware: Hardware) -> str:
     """Why a model is not where it was planned."""
-    if not hardware.gpus:
-        known = [found.reason for found in hardware.problems]
+    # A part of the processor is not what it was planned for.
+    cards = tuple(gpu for gpu in hardware.gpus if gpu.kind == "discrete")
+    known = [found.reason for found in hardware.problems]
+    if not cards:
         return known[0] if known else "The graphics card is gone: no driver shows one. Restarting the machine may help."
-    wanted = max(now.planned_gpu, base.planned_gpu if base else 0)
-    takers = [f"{user.name} (process {user.pid})" for gpu in hardware.gpus for user in gpu.users if user.pid != now.pid]
-    if wanted > _free(hardware.gpus):
+    wanted, free = max(now.planned_gpu, base.planned_gpu if base else 0), _free_for(now, cards)
+    takers = [f"{user.name} (process {user.pid})" for gpu in cards for user in gpu.users if user.pid != now.pid]
+    if wanted > free:
+        if known and not takers:
+            return known[0]
         by = f" by {', '.join(takers[:3])}" if takers else ""
-        return (
-            f"The graphics card has {show_bytes(_free(hardware.gpus))} free and {show_bytes(wanted)} are needed: "
-            f"its memory is taken{by}."
-        )
+        words = f"The graphics card has {show_bytes(free)} free and {show_bytes(wanted)} are needed"
+        return f"{words}: its memory is taken{by}."
     return "The card has room, and the engine did not use it: `appliance logs` shows what it said at its start."
 
 
-def _free(gpus: tuple[Gpu, ...]) -> int:
-    return sum(gpu.memory_free for gpu in gpus)
+def _free_for(now: Proof, cards: tuple[Gpu, ...]) -> int:
+    """What an engine can have of the cards: what is free, and what it holds already."""
+    own = sum(user.bytes or 0 for gpu in cards for user in gpu.users if user.pid == now.pid)
+    return own + sum(gpu.memory_free for gpu in cards)
 
 
 def _why_slow(now: Proof, base: Proof, around: Circumstances) -> str:

@@ -149,7 +149,8 @@ def compute_bytes(shape: Shape, load: Load) -> int:
     asking, after rotating, and while answering), and the results. The engine sets aside more, results for
     every token of a micro-batch, and never touches it: see `reserved_bytes`.
     """
-    return _compute(shape, load, shape.vocabulary * load.slots // _batch(load))
+    batch = _batch(load)
+    return _compute(shape, load, shape.vocabulary * min(load.slots, batch) // batch)
 
 
 def reserved_bytes(shape: Shape, load: Load) -> int:
@@ -171,15 +172,15 @@ def _compute(shape: Shape, load: Load, results_per_token: int) -> int:
         4 * width + queries + rotated,
         2 * width + 2 * queries + 2 * keys + rotated,
         width + 3 * queries + keys + rotated,
-        results_per_token + 2 * width,
         # A state's graph is another: taken on the large side, not measured.
         12 * width if any(layer.cache is Cache.STATE for layer in shape.layers) else 0,
     )
     masks = cells(load)
     if any(layer.cache is Cache.WINDOW for layer in shape.layers):
         masks += min(cells(load), _padded(shape.window + load.micro_batch))
-    results = shape.vocabulary * load.slots * _F32
-    return batch * (max(moments) * _F32 + masks * _F16) + results
+    # Masks have been given back when the results are computed.
+    peak = max(max(moments) * _F32 + masks * _F16, (results_per_token + 2 * width) * _F32)
+    return batch * peak + shape.vocabulary * load.slots * _F32
 
 
 def reordered_types(cpu_flags: frozenset[str]) -> frozenset[str]:

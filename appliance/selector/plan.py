@@ -188,9 +188,10 @@ def loads(context: int, slots: int, trained: int) -> Iterator[Load]:
     context = min(context, trained or context)
     least = min(_LEAST_CONTEXT, context)
     yield Load(context, slots)
-    while context >= least:
+    yield Load(context, slots, "q8_0")
+    while context > least:
+        context = max(least, context * 3 // 4 // 256 * 256)
         yield Load(context, slots, "q8_0")
-        context = context * 3 // 4 // 256 * 256
 
 
 def _choose_chat(

@@ -198,6 +198,24 @@ def test_without_the_right_to_it_a_process_runs_at_normal_priority_and_the_repor
     assert psutil.Process(supervised.pid("one")).nice() == 0
 
 
+def autogroup(pid: int) -> str:
+    """What the kernel says of a session's share; empty where it has no such groups."""
+    try:
+        return Path(f"/proc/{pid}/autogroup").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not autogroup(os.getpid()), reason="needs root, and sessions as groups")
+def test_a_raised_priority_counts_against_other_sessions_too(supervised: Supervised) -> None:
+    supervised.add("one", nice=-10)
+    supervised.add("two")
+    supervised.start()
+    supervised.until_ready()
+    assert autogroup(supervised.pid("one")).endswith("nice -10")
+    assert autogroup(supervised.pid("two")).endswith("nice 0")
+
+
 def test_signals_that_the_supervisor_blocks_are_open_in_its_children(supervised: Supervised) -> None:
     supervised.add("one")
     supervised.start()

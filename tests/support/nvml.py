@@ -22,7 +22,8 @@ NOT_AVAILABLE = 2**64 - 1
 class StubGpu:
     """One GPU. Sizes in bytes, `power` in milliwatts. A process is pid, bytes, name; a failure a query and its code.
 
-    The query `all` stands for every query.
+    `clock` is the memory's highest in MHz, `sm` the processors' and `sm_now` where they are, `reasons` are NVML's
+    bits for why not higher. The query `all` stands for every query.
     """
 
     name: str
@@ -32,6 +33,9 @@ class StubGpu:
     bus: int = 256
     clock: int = 7001
     power: int = 200_000
+    sm: int = 2100
+    sm_now: int = 2000
+    reasons: int = 0
     capability: str = "8.9"
     active: bool = False
     mode: bool = False
@@ -41,7 +45,7 @@ class StubGpu:
 
     def lines(self) -> list[str]:
         """This GPU in the stub's words."""
-        plain = ("uuid", "total", "free", "bus", "clock", "power", "capability")
+        plain = ("uuid", "total", "free", "bus", "clock", "power", "sm", "sm_now", "reasons", "capability")
         return [
             f"gpu {self.name}",
             *(f"{key} {getattr(self, key)}" for key in plain),
@@ -106,9 +110,10 @@ for _ in sys.stdin:
 """
 
 
-def build(folder: Path) -> Nvml:
-    """Compile the stub into a folder."""
+def build(folder: Path, *, old: bool = False) -> Nvml:
+    """Compile the stub into a folder; an `old` one does not know clocks."""
     source = ROOT / "tests/support/nvml_stub.c"
     library = folder / "libnvidia-ml.so.1"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source], check=True)
+    defined = ["-DOLD_DRIVER"] if old else []
+    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", *defined, "-o", library, source], check=True)
     return Nvml(folder)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 6, INSUFFICIENT_SIZE };
+enum { CLOCK_SM = 1, CLOCK_MEM = 2 }; /* nvmlClockType_t */
 enum { GPUS = 16, PROCESSES = 16, FAILURES = 8, TEXT = 96 };
 
 typedef struct { unsigned long long total, free, used; } memory_t;                   /* nvmlMemory_t */
@@ -19,7 +20,8 @@ typedef struct { process_t list[PROCESSES]; unsigned count; } processes_t;
 typedef struct {
     char name[TEXT], uuid[TEXT];
     memory_t memory;
-    unsigned bus, clock, power;
+    unsigned bus, clock, power, sm, sm_now;
+    unsigned long long reasons;
     int major, minor, active, mode;
     processes_t compute, graphics;
     failure_t failures[FAILURES];
@@ -50,6 +52,9 @@ static void read_line(const char *key, const char *rest) {
     else if (!strcmp(key, "free")) gpu->memory.free = strtoull(rest, 0, 10);
     else if (!strcmp(key, "bus")) gpu->bus = atoi(rest);
     else if (!strcmp(key, "clock")) gpu->clock = atoi(rest);
+    else if (!strcmp(key, "sm")) gpu->sm = atoi(rest);
+    else if (!strcmp(key, "sm_now")) gpu->sm_now = atoi(rest);
+    else if (!strcmp(key, "reasons")) gpu->reasons = strtoull(rest, 0, 10);
     else if (!strcmp(key, "power")) gpu->power = atoi(rest);
     else if (!strcmp(key, "capability")) sscanf(rest, "%d.%d", &gpu->major, &gpu->minor);
     else if (!strcmp(key, "active")) gpu->active = atoi(rest);
@@ -173,10 +178,25 @@ int nvmlDeviceGetMemoryBusWidth(gpu_t *gpu, unsigned *to) {
 
 int nvmlDeviceGetMaxClockInfo(gpu_t *gpu, unsigned type, unsigned *to) {
     ANSWER(gpu);
-    if (type != 2) return INVALID_ARGUMENT; /* NVML_CLOCK_MEM */
-    *to = gpu->clock;
+    if (type != CLOCK_SM && type != CLOCK_MEM) return INVALID_ARGUMENT;
+    *to = type == CLOCK_SM ? gpu->sm : gpu->clock;
     return SUCCESS;
 }
+
+#ifndef OLD_DRIVER /* One from before these were there. */
+int nvmlDeviceGetClockInfo(gpu_t *gpu, unsigned type, unsigned *to) {
+    ANSWER(gpu);
+    if (type != CLOCK_SM) return INVALID_ARGUMENT;
+    *to = gpu->sm_now;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetCurrentClocksThrottleReasons(gpu_t *gpu, unsigned long long *to) {
+    ANSWER(gpu);
+    *to = gpu->reasons;
+    return SUCCESS;
+}
+#endif
 
 int nvmlDeviceGetPowerManagementLimit(gpu_t *gpu, unsigned *to) {
     ANSWER(gpu);

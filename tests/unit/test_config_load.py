@@ -100,6 +100,28 @@ def test_a_value_that_cannot_be_stops_the_start_by_line_and_name(
     assert error.sentence.endswith(".")
 
 
+def test_engines_have_roles_and_none_but_chat_is_there_unasked(tmp_path: Path) -> None:
+    text = "".join(f"[engines.{role}]\n" for role in ("small", "embed", "rerank"))
+    found = loaded(tmp_path, text + 'model = "r"\nkv = "q8_0"\n')
+    assert list(found.engines) == ["small", "embed", "rerank"]
+    assert (found.engines["rerank"].model, found.engines["rerank"].kv) == ("r", "q8_0")
+    assert (found.engines["small"].model, found.engines["small"].kv) == (None, "f16")
+
+
+@pytest.mark.parametrize("kv", ['"q4_0"', '"F16"', '""', "8"])
+def test_caches_are_held_in_one_of_two_ways(tmp_path: Path, kv: str) -> None:
+    error = refused(tmp_path, f"[engines.chat]\nkv = {kv}\n")
+    assert error.code == "config-bad-value"
+    assert "line 2: 'engines.chat.kv'" in error.sentence
+    assert "'f16' or 'q8_0'" in error.sentence
+
+
+@pytest.mark.parametrize(("role", "near"), [("embedd", "embed"), ("reranker", "rerank"), ("smal", "small")])
+def test_a_role_that_does_not_exist_is_told_with_the_one_that_does(tmp_path: Path, role: str, near: str) -> None:
+    error = refused(tmp_path, f"[engines.{role}]\nslots = 1\n")
+    assert (error.code, error.hint) == ("config-unknown-key", f"Did you mean '{near}'?")
+
+
 def test_an_engine_behind_a_url_needs_its_models_name(tmp_path: Path) -> None:
     error = refused(tmp_path, '[engines.chat]\nurl = "http://127.0.0.1:1/v1"\n')
     assert error.code == "config-bad-value"

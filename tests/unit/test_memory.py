@@ -13,11 +13,16 @@ from appliance.catalog.shape import Cache, Layer, Shape
 from appliance.selector.memory import (
     KV_TYPES,
     Load,
+    Need,
+    Part,
     cells,
     checkpoint_bytes,
+    compute_bytes,
+    corrected,
     kv_bytes,
     need,
     reordered_types,
+    reserved_bytes,
     state_bytes,
 )
 
@@ -37,6 +42,7 @@ LOADS = st.builds(
     slots=st.integers(1, 16),
     kv=st.sampled_from(sorted(KV_TYPES)),
     repack=st.booleans(),
+    micro_batch=st.sampled_from([1, 8, 32, 128, 512, 2048]),
 )
 
 
@@ -97,3 +103,34 @@ def test_more_context_or_slots_never_need_less_and_no_part_is_negative(load: Loa
     assert need(MISTRAL, replace(load, context=load.context + 256), AVX2).host_bytes > plan.host_bytes
     assert need(MISTRAL, replace(load, slots=load.slots + 1), AVX2).host_bytes > plan.host_bytes
     assert (plan.mapped_bytes, plan.device_bytes) == (99, [])
+
+
+@given(LOADS, st.integers(1, 300_000))
+def test_what_is_set_aside_for_computing_is_never_less_than_what_is_touched(load: Load, vocabulary: int) -> None:
+    shape = replace(MISTRAL, vocabulary=vocabulary)
+    assert reserved_bytes(shape, load) >= compute_bytes(shape, load) > 0
+
+
+def test_what_is_set_aside_has_results_for_every_token_of_a_micro_batch() -> None:
+    load = Load(8192, 4, micro_batch=128)
+    wordy = replace(MISTRAL, vocabulary=500_000)
+    assert reserved_bytes(wordy, load) == 4 * (128 * (500_000 + 2 * 4096) + 4 * 500_000)
+    # Where results are few, feeding forward is the peak, and masks stand beside it.
+    assert reserved_bytes(MISTRAL, load) == 128 * (4 * (3 * 14336 + 4 * 4096) + 2 * 8192) + 4 * 4 * 32768
+
+
+PLAN = Need((Part("kv", 600), Part("server", 400)), (Part("weights", 5000),), ((Part("kv", 100),), (Part("kv", 300),)))
+
+
+def test_a_plan_is_corrected_by_what_a_like_one_was_short_of_in_every_memory() -> None:
+    found = corrected(PLAN, planned=2000, taken=2500)
+    assert (found.host_bytes, found.device_bytes) == (1250, [125, 375])
+    assert found.mapped_bytes == 5000, "a file has the size that it has"
+    assert {part.cause for part in found.host} == {"kv", "server", "measured"}
+
+
+@given(planned=st.integers(0, 10**12), taken=st.integers(0, 10**12))
+def test_a_plan_is_never_corrected_to_less(planned: int, taken: int) -> None:
+    found = corrected(PLAN, planned, taken)
+    assert found.host_bytes >= PLAN.host_bytes
+    assert (found == PLAN) is (taken <= planned or not planned)

@@ -41,7 +41,8 @@ def test_a_state_is_said_in_plain_words(id: str, here: bool, chosen: bool, state
 
 def test_the_line_of_the_list_says_size_and_licence() -> None:
     assert row(SHIPPED.get("llama-3.1-8b-q4_k_m"), here=False, chosen=False) == (
-        "llama-3.1-8b-q4_k_m", "chat", "7b", 4, "4.6 GiB", "Llama 3.1 Community License (conditions)", "not fetched",
+        "llama-3.1-8b-q4_k_m", "chat", "7b", 4, "4.6 GiB", "Llama 3.1 Community License (conditions)",
+        "not fetched", "",
     )  # fmt: skip
     assert row(SHIPPED.get("phi-4-q8_0"), here=False, chosen=False)[4] == ""
 
@@ -72,7 +73,11 @@ def test_the_page_names_what_is_still_open() -> None:
 
 def test_a_file_of_the_admins_own_is_marked() -> None:
     own = replace(SHIPPED.get("qwen3-8b-q4_k_m"), local=True)
-    assert row(own, here=True, chosen=False)[-1] == "here, your own"
+    assert row(own, here=True, chosen=False)[-2] == "here, your own"
+
+
+def test_the_line_of_the_list_ends_with_what_was_measured_here() -> None:
+    assert row(SHIPPED.get("phi-4-q8_0"), here=True, chosen=True, measured="20 tok/s")[-1] == "20 tok/s"
 
 
 def test_a_file_that_is_made_here_says_so() -> None:

@@ -29,7 +29,7 @@ def test_a_model_that_cannot_fit_is_refused_with_what_it_needs_and_what_there_is
 
 
 def test_all_engines_must_fit_together() -> None:
-    room = Room(computer(16), offloads=False)
+    room = Room(computer(12), offloads=False)
     room.seat(SHAPE, Choice(MODEL, 8192, 2, 4))
     with pytest.raises(ApplianceError) as caught:
         room.seat(SHAPE, Choice(MODEL, 8192, 2, 4))
