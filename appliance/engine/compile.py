@@ -154,11 +154,14 @@ class Build:
         with self._log.open("ab", buffering=0) as log:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert child.stdout is not None
+            largest = 0
             for line in child.stdout:
                 log.write(line.encode())
-                step = _STEP.match(line)
-                if step:
-                    self._progress(what, int(step[1]), int(step[2]))
+                done, total = map(int, step.groups()) if (step := _STEP.match(line)) else (0, 0)
+                # Vulkan's shaders are made by a program with a small build of its own, which counts for itself.
+                if done and total > largest // 2:
+                    largest = max(largest, total)
+                    self._progress(what, done, total)
         self._check(command, child.wait())
 
     def _pack(self, tools: Path) -> Path:
