@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 from appliance.downloads.packages import download
@@ -253,8 +254,9 @@ def _cause(lines: list[str]) -> str:
     """What a log says last of why a command failed."""
     for place in range(len(lines) - 1, -1, -1):
         if lines[place].startswith("CMake Error"):
-            # Where it was found; below it, what.
-            return " ".join(" ".join(lines[place + 1 : place + 4]).split()) or lines[place]
+            # Where it was found; below it, what, and then by which files it came there.
+            told = takewhile(lambda line: not line.startswith(("Call Stack", "--", "CMake")), lines[place + 1 :])
+            return " ".join(" ".join(told).split()) or lines[place]
         if _COMPLAINT.search(lines[place]) and not lines[place].startswith(("--", "[")):
             return lines[place]
     return lines[-1] if lines else ""
