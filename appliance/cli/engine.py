@@ -10,7 +10,7 @@ from appliance.cli.common import Json
 from appliance.cli.output import Progress, document, say, write
 
 if TYPE_CHECKING:
-    from appliance.engine.backends import PassedOver
+    from appliance.engine.backends import Name, PassedOver
 
 app = typer.Typer(help="The engine's build for this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,9 +50,13 @@ def build(
         write(f"{built.wheel}\n")
 
 
-def _told(over: PassedOver, instead: str) -> None:
-    """A better build is passed over."""
+def _told(over: PassedOver, instead: Name) -> None:
+    """A better build is passed over; or one way to make it, and there is another."""
     from appliance.engine.backends import NAMES
 
-    say(f"WARNING: the engine is not built for {NAMES[over.backend]}, but for {instead} at best: {over.reason}")
+    name = NAMES[over.backend]
+    if over.backend == instead:
+        say(f"The system's toolkit for {name} does not serve, and the pinned packages are tried: {over.reason}")
+        return
+    say(f"WARNING: the engine is not built for {name}, but for {NAMES[instead]} at best: {over.reason}")
     say(f"  Next: {over.next}")

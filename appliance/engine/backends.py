@@ -78,6 +78,9 @@ class VulkanKit:
 
 CPU: Final = Backend("cpu")
 
+# The toolkit's libraries need not be where the linker looks: they come to lie beside the programs only at the end.
+_LINK: Final = "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined"
+
 
 def choose(hardware: Hardware, nvcc: Nvcc | None, vulkan: VulkanKit) -> tuple[Backend | PassedOver, ...]:
     """The builds for a machine, best first, each as it can be made or as the reason why it cannot.
@@ -195,6 +198,7 @@ def _toolkits(chips: set[int], nvcc: Nvcc | None, driver: Version | None) -> tup
         # Else the engine would be linked to the driver, and not start where that is gone.
         "-DGGML_CUDA_NO_VMM=ON",
         "-DCMAKE_CUDA_ARCHITECTURES=" + ";".join(f"{one}-real" for one in architectures),
+        _LINK,
     )
     found = []
     if nvcc and nvcc.version >= _OLDEST_NVCC and chips <= nvcc.chips and (not driver or nvcc.version[0] <= driver[0]):
@@ -206,7 +210,7 @@ def _toolkits(chips: set[int], nvcc: Nvcc | None, driver: Version | None) -> tup
 
 
 def _vulkan(kit: VulkanKit) -> Backend:
-    return Backend("vulkan", ("-DGGML_VULKAN=ON",), (), "system", "headers " + _dotted(kit.headers or ()))
+    return Backend("vulkan", ("-DGGML_VULKAN=ON", _LINK), (), "system", "headers " + _dotted(kit.headers or ()))
 
 
 def _without_vulkan(kit: VulkanKit, *, to_run: bool = True) -> PassedOver | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.engine.backends import NAMES, Backend, Name, PassedOver, VulkanKit, choose, demand
+from appliance.engine.backends import Backend, Name, PassedOver, VulkanKit, choose, demand
 from appliance.engine.compile import Build, Progress, cached
 from appliance.engine.recipe import Recipe, recipe
 from appliance.engine.toolkits import cuda_folder, find_nvcc, find_vulkan
@@ -22,8 +22,8 @@ from appliance.store.files import write_atomic
 from appliance.store.locks import Lock
 from appliance.units import GIB, show_bytes
 
-# Hears of a better build that is passed over, and of what is tried instead.
-Told = Callable[[PassedOver, str], None]
+# Hears of a better build that is passed over, and for what the next one is.
+Told = Callable[[PassedOver, Name], None]
 
 # What a build takes on the disk until it is packed; NVIDIA's packages while they are fetched come on top of it.
 _ROOM: dict[Name, int] = {"cpu": 2 * GIB, "vulkan": 2 * GIB, "cuda": 4 * GIB}
@@ -132,11 +132,13 @@ def _make(steps: Sequence[_Step], folder: Path, progress: Progress, told: Told) 
             if isinstance(found, Path):
                 if before:
                     before.discard()
-                return Built(found, step.backend.name, tuple(passed))
+                # Another way to the same build that did not work is no loss.
+                lost = tuple(one for one in passed if one.backend != step.backend.name)
+                return Built(found, step.backend.name, lost)
             before = job
             step = found
         passed.append(step)
-        told(step, NAMES[rest[0].backend.name])
+        told(step, rest[0].backend.name)
     raise AssertionError("the last step is a build, and ends in a wheel or a failure")
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 from appliance.downloads.packages import download
@@ -29,6 +30,8 @@ from appliance.errors import ApplianceError
 Progress = Callable[[str, int, int], None]
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\] ")
+_COMPLAINT = re.compile(r"error|fatal", re.IGNORECASE)
+_LOG_TAIL = 15
 # What a program leaves with that was told to end; 130 is ninja's way to say so.
 _INTERRUPTED = (-signal.SIGINT, -signal.SIGTERM, 130)
 # The libraries that cmake linked a backend with, by the names of its variables, and what those load by themselves.
@@ -84,15 +87,14 @@ class Build:
 
     def _tools(self) -> Path:
         """A virtual environment with pinned cmake, ninja and wheel; returns its bin folder."""
-        lock = data("build_tools.txt")
-        home = self._folder / f"tools-{hashlib.sha256(lock.encode()).hexdigest()[:12]}"
+        home = self._folder / tools_name()
         ready = home / "ready"
         if not ready.exists():
             self._progress("Fetching the build tools", 0, 0)
             shutil.rmtree(home, ignore_errors=True)
             self._do([sys.executable, "-m", "venv", "--without-pip", str(home)])
             pins = home / "pins.txt"
-            pins.write_text(lock)
+            pins.write_text(data("build_tools.txt"))
             pip = [sys.executable, "-P", "-m", "pip", "--python", str(home / "bin/python"), "install", "--quiet"]
             self._do([*pip, "--no-input", "--disable-pip-version-check", "--require-hashes", "-r", str(pins)])
             ready.touch()
@@ -153,11 +155,14 @@ class Build:
         with self._log.open("ab", buffering=0) as log:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert child.stdout is not None
+            largest = 0
             for line in child.stdout:
                 log.write(line.encode())
-                step = _STEP.match(line)
-                if step:
-                    self._progress(what, int(step[1]), int(step[2]))
+                done, total = map(int, step.groups()) if (step := _STEP.match(line)) else (0, 0)
+                # Vulkan's shaders are made by a program with a small build of its own, which counts for itself.
+                if done and total > largest // 2:
+                    largest = max(largest, total)
+                    self._progress(what, done, total)
         self._check(command, child.wait())
 
     def _pack(self, tools: Path) -> Path:
@@ -227,7 +232,11 @@ class Build:
 
     def _failed(self, command: list[str]) -> ApplianceError:
         lines = self._log.read_text(errors="replace").splitlines()
-        cause = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "")
+        cause = _cause(lines)
+        if any("No space left on device" in line for line in lines[-_LOG_TAIL:]):
+            return ApplianceError(
+                "disk-too-small", "The disk became full while the engine was built.", "Free some room and run it again."
+            )
         if "pip" in command and ("Could not find a version" in cause or "No matching distribution" in cause):
             return ApplianceError(
                 "registry-unreachable",
@@ -236,9 +245,26 @@ class Build:
             )
         return ApplianceError(
             "engine-build-failed",
-            f"{Path(command[0]).name} failed: {cause.strip()[:300]}.",
+            f"{Path(command[0]).name} failed: {cause.strip()[:300].rstrip('.')}.",
             f"{self.where_told} Mend the cause and run it again: it goes on where it was.",
         )
+
+
+def _cause(lines: list[str]) -> str:
+    """What a log says last of why a command failed."""
+    for place in range(len(lines) - 1, -1, -1):
+        if lines[place].startswith("CMake Error"):
+            # Where it was found; below it, what, and then by which files it came there.
+            told = takewhile(lambda line: not line.startswith(("Call Stack", "--", "CMake")), lines[place + 1 :])
+            return " ".join(" ".join(told).split()) or lines[place]
+        if _COMPLAINT.search(lines[place]) and not lines[place].startswith(("--", "[")):
+            return lines[place]
+    return lines[-1] if lines else ""
+
+
+def tools_name() -> str:
+    """The folder of the build tools in the cache: named by their pins."""
+    return f"tools-{hashlib.sha256(data('build_tools.txt').encode()).hexdigest()[:12]}"
 
 
 def _soname(library: Path) -> str:

@@ -63,9 +63,12 @@ class Nvml:
 
     folder: Path
 
-    def environment(self, file: Path, *gpus: StubGpu, init: int = 0) -> dict[str, str]:
-        """What a child process's environment needs to meet these GPUs; `init` other than 0 fails at once."""
-        head = [f"init {init}", "driver 550.54.14", "cuda 12040"]
+    def environment(self, file: Path, *gpus: StubGpu, init: int = 0, cuda: int = 12040) -> dict[str, str]:
+        """What a child process's environment needs to meet these GPUs.
+
+        `init` other than 0 fails at once; `cuda` is what the driver runs, 12040 for 12.4.
+        """
+        head = [f"init {init}", "driver 550.54.14", f"cuda {cuda}"]
         text = "\n".join([*head, *(line for gpu in gpus for line in gpu.lines())]) + "\n"
         # So that a test can write what is not UTF-8.
         file.write_bytes(text.encode(errors="surrogateescape"))

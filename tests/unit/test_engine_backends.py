@@ -13,7 +13,8 @@ from appliance.hardware.problems import problem
 from docs.machines import card
 
 KIT = VulkanKit((1, 4, 309), glslc=True, spirv=True, library=True, drivers=True)
-VULKAN = Backend("vulkan", ("-DGGML_VULKAN=ON",), (), "system", "headers 1.4.309")
+LINK = "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined"
+VULKAN = Backend("vulkan", ("-DGGML_VULKAN=ON", LINK), (), "system", "headers 1.4.309")
 BARE = Hardware("Test CPU", frozenset({"avx2"}), cores=2, memory=2**33)
 RTX_4090 = replace(card(24, 1008), cuda="13.0", driver="580.65.06", compute_capability="8.9")
 NVCC = Nvcc("/usr/local/cuda/bin/nvcc", (12, 4), frozenset({50, 60, 61, 70, 75, 80, 86, 89, 90}))
