@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import chat, engine, hardware, keys, lifecycle, models, planning, usage
+from appliance.cli import chat, engine, hardware, keys, lifecycle, models, planning, tuning, usage
 from appliance.cli.common import CARE, INSPECT, MODELS, PEOPLE, START, USAGE
 from appliance.cli.panels import PanelGroup
 
@@ -62,6 +62,7 @@ app.command(rich_help_panel=START)(lifecycle.status)
 app.command(rich_help_panel=START)(chat.chat)
 models.app.command()(planning.plan)
 models.app.command()(planning.fit)
+models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)

@@ -37,6 +37,7 @@ READING = {
     "models pull": (),
     "models rm": ("smollm2-135m-instruct",),
     "models show": ("smollm2-135m-instruct",),
+    "models tune": (),
     "models verify": (),
     "status": (),
     "up": (),
