@@ -191,6 +191,7 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         # Here and not from outside: threads inherit it, and only those that start later.
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, nice)
+        _prioritize_session(nice)
         # Ends with the supervisor, even when that is killed; unless it is gone already. Killed and not
         # asked, because one that lingers would keep its port and memory from its successor.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -199,6 +200,19 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare
+
+
+def _prioritize_session(nice: int) -> None:
+    """The same for the session, which is the child's own.
+
+    Kernels with autogroups (CONFIG_SCHED_AUTOGROUP: Debian, Ubuntu) share the processor out among sessions first, and
+    a process's priority counts only within its session.
+    """
+    if nice:
+        # Missing on other kernels, and not for everybody to raise.
+        with suppress(OSError):
+            handle = os.open("/proc/self/autogroup", os.O_WRONLY)
+            os.write(handle, str(nice).encode())
 
 
 def _reaped(child: subprocess.Popen[bytes]) -> int | None:

@@ -186,6 +186,11 @@ def test_a_priority_is_raised_where_that_is_allowed(supervised: Supervised) -> N
     assert supervised.state("one").prioritized is allowed
     assert (psutil.Process(supervised.pid("one")).nice() == -10) is allowed
     assert supervised.state("two").prioritized
+    sessions = [Path(f"/proc/{supervised.pid(name)}/autogroup") for name in ("one", "two")]
+    if sessions[0].exists():
+        # Where processes are grouped by session, a priority counts among sessions only when the session has it.
+        told = [file.read_text().split()[-1] for file in sessions]
+        assert told == ["-10" if allowed else "0", "0"]
 
 
 def test_without_the_right_to_it_a_process_runs_at_normal_priority_and_the_report_says_so(
