@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from appliance.control.tuning import Result
     from appliance.proof.tuning import Row
 
+_HOW = "Each change was measured in turn with what there was before, and is compared with that."
+
 
 def tune(
     context: typer.Context,
@@ -45,10 +47,10 @@ def tune(
         document(_document(found))
         return
     table(
-        ["tried", "reads tok/s", "writes, one", "writes, all", "before: reads", "one", "all", "faster", "kept"],
+        ["tried", "reads tok/s", "writes for one", "for all", "than before", "kept"],
         [_row(row) for row in found.rows],
     )
-    write(f"\n{sentence(found)}\n")
+    write(f"\n{_HOW}\n{sentence(found)}\n")
 
 
 def _teller() -> Any:
@@ -68,8 +70,11 @@ def _teller() -> Any:
 
 def _row(row: Row) -> tuple[Any, ...]:
     kept = "yes" if row.kept else f"no: {row.why}"
-    faster = None if row.gain is None else f"{_percent(row.gain):+d}%"
-    return (row.change, *_speeds(row.speed), *_speeds(row.before), faster, kept)
+    return (row.change, *_speeds(row.speed), row.gain and _compared(row.gain), kept)
+
+
+def _compared(gain: float) -> str:
+    return f"{abs(_percent(gain))}% {'faster' if gain >= 1 else 'slower'}"
 
 
 def _speeds(speed: Any) -> tuple[float | None, ...]:

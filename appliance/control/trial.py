@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import TIMEOUT_MAX, Timer
 
 from appliance.engine.arguments import EnginePlan
 from appliance.engine.location import find
@@ -19,14 +20,18 @@ _END_S = 10.0
 
 
 @contextmanager
-def trial(plan: EnginePlan, log: Path) -> Iterator[str]:
+def trial(plan: EnginePlan, log: Path, until: float | None = None) -> Iterator[str]:
     """An engine that is ready, with the product's own arguments and priority; yields its socket.
 
-    It ends with the block, and with this process when that is killed. The log is that of the last trial only.
-    Raises engine-missing, or engine-failed when it does not start.
+    It ends with the block, with this process when that is killed, and at the instant `until` of the monotonic
+    clock: then what is asked of it fails. The log is that of the last trial only. Raises engine-missing, or
+    engine-failed when it does not start.
     """
     log.unlink(missing_ok=True)
     process = Process(engine_process(find(), plan, log))
+    limit = Timer(TIMEOUT_MAX if until is None else max(0.0, until - time.monotonic()), _kill, [process])
+    limit.daemon = True
+    limit.start()
     try:
         while not process.ready:
             process.step(time.monotonic())
@@ -35,10 +40,16 @@ def trial(plan: EnginePlan, log: Path) -> Iterator[str]:
             time.sleep(_POLL_S)
         yield plan.socket
     finally:
-        # It holds nothing that is worth an orderly end.
-        process.signal(signal.SIGKILL)
+        limit.cancel()
+        limit.join()
+        _kill(process)
         _wait_gone(process)
         Path(plan.socket).unlink(missing_ok=True)
+
+
+def _kill(process: Process) -> None:
+    """It holds nothing that is worth an orderly end."""
+    process.signal(signal.SIGKILL)
 
 
 def _wait_gone(process: Process) -> None:

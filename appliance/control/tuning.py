@@ -49,6 +49,8 @@ _BEGUN = 64
 _READ = (128, 1024)
 _WRITTEN = (24, 128)
 _IDLE_POLL_S = 0.5
+# A measurement that is under way when time is up may take so much longer.
+_GRACE_S = 10.0
 
 Told = Callable[[str, int, int], None]
 
@@ -263,15 +265,18 @@ def amount_for(speed: Speed, slots: int, wanted_s: float, context: int) -> Amoun
 def _run(search: Search, bench: _Bench, amount: Amount, deadline: float, told: Told) -> bool:
     """Go on until all is tried, which is True, or time is up."""
     took = 0.0
-    # What there is is measured in any case: a table without it says nothing.
     while (setting := search.next_trial()) is not None:
-        if search.rows and time.monotonic() + took > deadline:
+        # What there is now is measured in any case: a table without it says nothing.
+        first = not search.rows
+        if not first and time.monotonic() + took > deadline:
             return False
         told(f"Trying {search.change}", len(search.rows), search.about)
         began = time.monotonic()
         try:
-            speed = _measure(bench, setting, amount, deadline)
+            speed = _measure(bench, setting, amount, deadline, None if first else deadline + _GRACE_S)
         except ApplianceError as error:
+            if not first and time.monotonic() > deadline:
+                return False
             if setting == search.best or error.code not in ("engine-failed", "engine-unavailable"):
                 raise
             search.failed(error.sentence)
@@ -283,14 +288,19 @@ def _run(search: Search, bench: _Bench, amount: Amount, deadline: float, told: T
     return True
 
 
-def _measure(bench: _Bench, setting: Setting, amount: Amount, deadline: float) -> Speed | None:
-    """Measure one setting while nobody is served; None when there is no such time before the deadline."""
+def _measure(
+    bench: _Bench, setting: Setting, amount: Amount, deadline: float, until: float | None = None
+) -> Speed | None:
+    """Measure one setting while nobody is served; None when there is no such time before the deadline.
+
+    At `until` it is broken off. Raises engine-failed or engine-unavailable.
+    """
     while True:
         while _serving(bench.home):
             if time.monotonic() > deadline:
                 return None
             time.sleep(_IDLE_POLL_S)
-        with trial(bench.plan(setting), bench.home.logs / "tune.log") as socket:
+        with trial(bench.plan(setting), bench.home.logs / "tune.log", until) as socket:
             speed = measure.speed(socket, setting.slots, amount)
         # Somebody has come meanwhile: then it was the two of them that were measured.
         if not _serving(bench.home):

@@ -122,8 +122,12 @@ def _complete(socket: str, tokens: list[int], written: int, slot: int, seed: int
 
 def _each(slots: int, work: Any) -> list[Any]:
     """Do it in every slot at once."""
-    with ThreadPoolExecutor(slots) as pool:
+    pool = ThreadPoolExecutor(slots)
+    try:
         return list(pool.map(work, range(slots)))
+    finally:
+        # After Ctrl-C nobody waits for answers: who owns the engine ends it, or it finds that we have gone.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _ask(socket: str, method: str, path: str, body: Any = None) -> bytes:
