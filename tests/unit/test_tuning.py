@@ -223,7 +223,8 @@ def test_a_search_that_is_stopped_early_keeps_what_it_has_found() -> None:
         assert setting is not None
         search.told(fast(setting))
     assert search.next_trial() is not None
-    assert (search.best, search.gain) == (replace(START, threads=3), pytest.approx(1.5))
+    assert search.best == replace(START, threads=3)
+    assert search.gain == pytest.approx(1.5)
 
 
 def test_it_says_about_how_much_there_is_to_try() -> None:
