@@ -7,8 +7,10 @@ form only; reading and writing the file is the business of `store.files`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from appliance.errors import ApplianceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,9 @@ class Engine:
     `role` is what it is for (`chat`), `model` its public name and `names` every name that
     requests may use. Exactly one of `socket` (our own llama-server, a UNIX socket) and
     `url` (somebody else's OpenAI-compatible server, up to and with `/v1`) is set.
-    `upstream_model` is the model name that the engine itself expects.
+    `upstream_model` is the model name that the engine itself expects. `process` names the
+    supervised process that runs it, empty where that is the role. While it is `held`, because
+    it is being exchanged, requests for it wait.
     """
 
     role: str
@@ -33,19 +37,34 @@ class Engine:
     file: str | None = None
     sha256: str | None = None
     trial: bool = False
+    held: bool = False
+    process: str = ""
 
     @property
     def is_ours(self) -> bool:
         """Whether the appliance runs this engine itself."""
         return self.socket is not None
 
+    @property
+    def run_by(self) -> str:
+        """The name of the supervised process that runs it."""
+        return self.process or self.role
+
+    def is_same(self, other: Engine) -> bool:
+        """Whether both are one engine to a request under way: equal in all but `held`."""
+        return replace(self, held=False) == replace(other, held=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the box serves: the release that wrote it, and its engines."""
+    """What the box serves: the release that wrote it, and its engines.
+
+    Each one that the control plane writes has a higher `serial` than the one before.
+    """
 
     release: str
     engines: tuple[Engine, ...]
+    serial: int = 0
 
     def find(self, name: str) -> Engine | None:
         """The engine that serves a public name, or None."""
@@ -61,6 +80,7 @@ class Service:
     """All that the request path is told when it starts: where its files are, and what it serves on which terms.
 
     `max_body` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
+    `remote` are the engines behind a URL: they are part of this deployment and of every later one.
     """
 
     config: str
@@ -71,23 +91,50 @@ class Service:
     requests_at_once: int
     engine_wait_s: float
     deployment: Deployment
+    remote: tuple[Engine, ...] = ()
 
     def to_json(self) -> str:
         """One line of text."""
         return json.dumps(asdict(self))
 
 
+def merged(stored: Deployment, remote: tuple[Engine, ...]) -> Deployment:
+    """What is served: the engines behind a URL, and what the control plane wrote for all other roles.
+
+    Raises no-engine.
+    """
+    roles = {engine.role for engine in remote}
+    engines = (*remote, *(engine for engine in stored.engines if engine.role not in roles))
+    if not engines:
+        raise ApplianceError(
+            "no-engine",
+            "No engine is deployed and none is named in the settings.",
+            "Run `appliance up`, or set [engines.chat] url.",
+        )
+    return replace(stored, engines=engines)
+
+
 def service_from_json(text: str) -> Service:
     """Read the text that `Service.to_json` wrote; raises ValueError when it is not that."""
     data: dict[str, Any] = json.loads(text)
-    return Service(**{**data, "deployment": from_json(json.dumps(data["deployment"]))})
+    deployment = from_json(json.dumps(data["deployment"]))
+    return Service(**{**data, "deployment": deployment, "remote": _engines(data["remote"])})
 
 
 def from_json(text: str) -> Deployment:
-    """Read the text that `Deployment.to_json` wrote; raises ValueError when it is not that."""
+    """Read the text that `Deployment.to_json` wrote, in this release or an older one.
+
+    Raises ValueError when it is not that, or has a field that only a newer release knows.
+    """
     try:
         data: dict[str, Any] = json.loads(text)
-        engines = tuple(Engine(**{**item, "names": tuple(item["names"])}) for item in data["engines"])
-        return Deployment(release=data["release"], engines=engines)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        deployment = Deployment(**{**data, "engines": _engines(data["engines"])})
+        if type(deployment.serial) is not int:
+            raise TypeError("'serial' is no whole number")
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"not a deployment: {error}") from error
+    return deployment
+
+
+def _engines(items: list[dict[str, Any]]) -> tuple[Engine, ...]:
+    return tuple(Engine(**{**item, "names": tuple(item["names"])}) for item in items)

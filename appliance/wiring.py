@@ -14,11 +14,12 @@ import uvicorn
 from appliance.accounts.resolve import Credentials
 from appliance.config.paths import Home
 from appliance.deployment import Service
-from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
 from appliance.gateway.app import Application, BoxFactory
 from appliance.gateway.chat import Box
 from appliance.gateway.limits import UnderWay
+from appliance.gateway.reload import reloading
+from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.ledger.writer import LedgerWriter
 from appliance.store import schema
@@ -51,16 +52,16 @@ def serve(service: Service) -> None:
     async def open_box() -> AsyncIterator[Box]:
         ledger = LedgerWriter(home.database)
         credentials = Credentials(home.database)
-        clients = {engine.role: EngineClient(engine, service.engine_wait_s) for engine in service.deployment.engines}
+        switchboard = Switchboard(service.deployment, service.engine_wait_s)
         under_way = UnderWay(service.requests_at_once)
         # What start-up made lives for ever: garbage collection need not walk it again and again.
         gc.collect()
         gc.freeze()
         try:
-            yield Box(credentials, service.deployment, clients, ledger, under_way, Watchman(), service.max_body)
+            with reloading(home.deployment, service.remote, switchboard):
+                yield Box(credentials, switchboard, ledger, under_way, Watchman(), service.max_body)
         finally:
-            for client in clients.values():
-                client.close()
+            switchboard.close()
             ledger.close()
             credentials.close()
 

@@ -68,6 +68,8 @@ def _kind(field: FieldInfo) -> str:
     if _IS_SIZE in field.metadata:
         return f'a size from {show_bytes(_bound(field, "ge"))} to {show_bytes(_bound(field, "le"))}, as `"8 MiB"`'
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    if all(isinstance(kind, str) for kind in kinds):
+        return " or ".join(f'`"{kind}"`' for kind in kinds)
     if kinds == [str]:
         return "text"
     noun = "a whole number" if kinds == [int] else "a number"

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.artifacts.shelf import Shelf
+from appliance.config.paths import cache_folder
+from appliance.control.plan import catalogue
+from appliance.selector.choose import EMBEDDED
 from tests.support.box import Box
 from tests.support.engines import FakeEngine
 from tests.support.nvml import Nvml, build
@@ -47,3 +51,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) ->
 def nvml(tmp_path_factory: pytest.TempPathFactory) -> Nvml:
     """NVIDIA's driver library with GPUs of the test's choice."""
     return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="session")
+def model_file() -> Path:
+    """The embedded model, fetched and verified once for all runs of the tests."""
+    folder = cache_folder() / "tests-models"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Shelf(folder).pull(catalogue().get(EMBEDDED), lambda done, total: None)

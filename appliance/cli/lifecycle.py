@@ -13,6 +13,7 @@ import typer
 from appliance.cli.common import Json, home_of, settings_of
 from appliance.cli.follow import Follower, show
 from appliance.cli.output import document, leave, say, write
+from appliance.cli.proving import prove_all
 
 if TYPE_CHECKING:
     from appliance.config.paths import Home
@@ -27,11 +28,12 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay attached, show the logs, end with Ctrl-C.")
     ] = False,
+    prove: Annotated[bool, typer.Option("--prove/--no-prove", help="Measure the engines once they are ready.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Start everything, and say when it is ready.
+    """Start everything, and say when it is ready; then measure the engines: memory and speed.
 
-    Safe to run again: what is up stays up.
+    Safe to run again: what is up stays up. The first measurement of a model takes up to a minute.
 
     Example: appliance up
     """
@@ -49,6 +51,8 @@ def up(
     started = start(home, settings, _teller())
     if started.was_up:
         say("It was up already.")
+    elif prove:
+        prove_all(home)
     found = status_module.status(home, settings)
     if as_json:
         document(found)
@@ -56,6 +60,21 @@ def up(
         say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     else:
         say(f"Ready. The API is at {found['urls']['api']}")
+    if any(engine["trial"] for engine in found["engines"]):
+        _suggest(home)
+
+
+def _suggest(home: Home) -> None:
+    """Name the model that this machine could run in place of the trial one."""
+    from appliance.control import planning
+    from appliance.selector.plan import Wishes
+
+    chat = planning.plan(home, planning.facts(home, None), Wishes())[0].chat
+    if chat is not None and not chat.model.trial:
+        say(
+            f"What runs is a trial model. This machine has room for {chat.model.title} ({chat.model.quantization}), "
+            f"about {chat.alone:.0f} tokens a second: `appliance models use {chat.model.id}`."
+        )
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
@@ -189,12 +208,24 @@ def _attached(home: Home, settings: Settings) -> None:
         raise failure(home)
 
 
+def _proved(engine: dict[str, Any]) -> str:
+    """What was measured, and when, if that was before the engine was started again."""
+    from appliance.units import show_bytes
+
+    proof = engine["proof"]
+    speed = f"{proof['writes']:g} tokens a second for one" if proof["writes"] else "speed not measured: it was busy"
+    words = f"proved: {speed}, {show_bytes(proof['host']['taken'] + proof['gpu']['taken'])} taken"
+    return words if engine["proved"] else f"{words}, at {proof['at']}; not since: `appliance models prove`"
+
+
 def _show_status(found: dict[str, Any]) -> None:
     from appliance.units import show_duration
 
     write(f"{'Healthy' if found['healthy'] else 'NOT healthy'}   appliance {found['version']}\n")
     for problem in found["problems"]:
         write(f"  ! {problem}\n")
+    for alarm in found["alarms"]:
+        write(f"  ! {alarm['model']}: {alarm['text']}\n")
     for process in found["processes"]:
         restarts = f", restarted {process['restarts']} times" if process["restarts"] else ""
         write(f"  {process['name']}: {process['state']} for {show_duration(process['seconds'])}{restarts}\n")
@@ -202,7 +233,12 @@ def _show_status(found: dict[str, Any]) -> None:
             write("    at normal priority: only root may give the engine precedence over other programs\n")
     for engine in found["engines"]:
         where = f"at {engine['url']}" if engine["url"] else f"{engine['slots']} slots of {engine['context']} tokens"
-        write(f"  model for {engine['role']}: {engine['model']}, {where}\n")
+        place = ", on the graphics card" if engine["on_gpu"] else ""
+        write(f"  model for {engine['role']}: {engine['model']}, {where}{place}\n")
+        if engine["off_gpu_because"]:
+            write(f"    not on the graphics card: {engine['off_gpu_because']}\n")
+        if engine["proof"]:
+            write(f"    {_proved(engine)}\n")
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
     write(f"  API: {found['urls']['api']}\n")

@@ -9,7 +9,7 @@ from typing import Any
 from appliance.catalog.models import Family, Model
 from appliance.units import show_bytes
 
-COLUMNS = ("id", "for", "class", "bits", "size", "licence", "state")
+COLUMNS = ("id", "for", "class", "bits", "size", "licence", "state", "measured here")
 _COMMERCIAL = {True: "free for business", False: "not for business", "conditional": "for business on conditions"}
 _ABILITIES = {"tools": "use tools", "thinking": "think first", "vision": "see pictures"}
 _LOCKED_LATER = "locked on first contact"
@@ -36,8 +36,8 @@ def summary(model: Model, *, here: bool, chosen: bool) -> dict[str, Any]:
     }
 
 
-def row(model: Model, *, here: bool, chosen: bool) -> tuple[Any, ...]:
-    """A model's line of the list, as text."""
+def row(model: Model, *, here: bool, chosen: bool, measured: str = "") -> tuple[Any, ...]:
+    """A model's line of the list, as text; `measured` is what its last proof says."""
     mark = {True: "", False: " (not for business)", "conditional": " (conditions)"}[model.family.commercial]
     return (
         model.id,
@@ -47,6 +47,7 @@ def row(model: Model, *, here: bool, chosen: bool) -> tuple[Any, ...]:
         show_bytes(model.size) if model.size else "",
         model.licence + mark,
         ", ".join(_states(model, here, chosen)),
+        measured,
     )
 
 

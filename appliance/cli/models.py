@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from appliance.catalog.rules import ROLES
 from appliance.cli.common import Json, home_of, settings_of
 from appliance.cli.output import Progress, document, say, table, write
+
+if TYPE_CHECKING:
+    from appliance.artifacts.shelf import Shelf
+    from appliance.catalog.models import Model
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
@@ -37,19 +41,29 @@ def list_models(
     from appliance.artifacts.shelf import Shelf
     from appliance.cli.model_words import COLUMNS, row, summary
     from appliance.control.plan import catalogue, chosen_model
+    from appliance.control.status import all_proofs
+    from appliance.proof.words import in_short, proof_summary
 
     home = home_of(context)
-    shelf, chosen = Shelf(home.models), chosen_model(home, settings_of(home))
+    shelf, choice = Shelf(home.models), chosen_model(home, settings_of(home))
     wanted = [model for model in catalogue(home).models if role is None or model.role == role.value]
     found = [
-        (shelf.known(model), here, model == chosen)
+        (shelf.known(model), here, model == choice)
         for model, here in ((model, shelf.has(model)) for model in wanted)
-        if every or here or model == chosen
+        if every or here or model == choice
     ]
+    proofs = all_proofs(home)
     if as_json:
-        document([summary(model, here=here, chosen=is_chosen) for model, here, is_chosen in found])
+        told = [
+            {**summary(model, here=here, chosen=chosen), "proof": proof_summary(proofs.get(model.id))}
+            for model, here, chosen in found
+        ]
+        document(told)
         return
-    table(COLUMNS, [row(model, here=here, chosen=is_chosen) for model, here, is_chosen in found])
+    lines = [
+        row(model, here=here, chosen=chosen, measured=in_short(proofs.get(model.id))) for model, here, chosen in found
+    ]
+    table(COLUMNS, lines)
     if len(found) < len(wanted):
         say(f"{len(wanted) - len(found)} more are in the catalogue: `appliance models list --all`.")
 
@@ -101,9 +115,7 @@ def pull(context: typer.Context, model_id: ModelId = None, as_json: Json = False
     shelf = Shelf(home.models)
     was_here, before = shelf.has(model), shelf.locked(model)
     if not was_here:
-        say(f"Fetching {model.title}")
-        progress = Progress()
-        shelf.pull(model, progress.size(model.title), progress.size(f"Verifying {model.title}"))
+        fetch(shelf, model)
     locked = shelf.locked(model)
     if as_json:
         known = shelf.known(model)
@@ -126,6 +138,13 @@ def pull(context: typer.Context, model_id: ModelId = None, as_json: Json = False
         say(f"{model.title} is here already.")
     else:
         say(f"{model.title} is on the shelf, verified by its SHA-256.")
+
+
+def fetch(shelf: Shelf, model: Model) -> None:
+    """Fetch a model and say how far it is."""
+    say(f"Fetching {model.title}")
+    progress = Progress()
+    shelf.pull(model, progress.size(model.title), progress.size(f"Verifying {model.title}"))
 
 
 @app.command()

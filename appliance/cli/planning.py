@@ -33,6 +33,7 @@ _CAUSES = {
     "compute": "computing",
     "server": "the server itself",
     "context": "CUDA",
+    "measured": "what was measured beyond the plan",
 }
 
 

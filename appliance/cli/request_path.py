@@ -6,7 +6,12 @@ memory of the process that serves people, 18 MiB less.
 
 from __future__ import annotations
 
+import signal
 import sys
+
+if __name__ == "__main__":
+    # Read the deployment anew: until that can be done it must not kill, and then it is done once anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 from appliance.cli.output import reported
 from appliance.deployment import service_from_json

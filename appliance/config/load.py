@@ -28,6 +28,11 @@ def load(path: Path) -> Settings:
         raise ApplianceError(
             "config-unreadable", f"{path} cannot be read: {error}.", "Check the file's owner, rights and encoding."
         ) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Settings:
+    """The settings of a file's text; `path` is what messages call it. Raises as `load` does."""
     try:
         return Settings.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

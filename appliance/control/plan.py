@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from appliance.artifacts import gguf
 from appliance.artifacts.shelf import Shelf
 from appliance.catalog.models import Catalogue, Model, parse
-from appliance.catalog.shape import Shape
 from appliance.config.paths import Home
-from appliance.config.settings import Settings
+from appliance.config.settings import Role, Settings
 from appliance.config.version import VERSION
+from appliance.control.room import Room
+from appliance.control.running import Planned
 from appliance.deployment import Deployment, Engine
 from appliance.engine.arguments import EnginePlan
-from appliance.engine.location import find
+from appliance.engine.location import find, installed
 from appliance.engine.process import engine_process
 from appliance.errors import ApplianceError
-from appliance.hardware.facts import Hardware
 from appliance.hardware.probe import probe
 from appliance.selector.choose import Choice, choose
-from appliance.selector.memory import Load
-from appliance.selector.places import free_place, host_taken, on_processor
+from appliance.selector.memory import kv_bytes, reserved_bytes, state_bytes
+from appliance.selector.places import host_taken
 from appliance.supervise.spec import Probe, ProcessSpec
-from appliance.units import show_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `up` will start: what the request path is to know, and the processes in their order."""
+    """What `up` will start: what the request path is to know, the processes in their order, and how engines are run."""
 
     deployment: Deployment
     processes: tuple[ProcessSpec, ...]
+    engines: tuple[Planned, ...] = ()
 
 
 def catalogue(home: Home | None = None) -> Catalogue:
@@ -53,48 +53,72 @@ def _local_models(path: Path) -> str:
         ) from error
 
 
-def chosen_model(home: Home, settings: Settings) -> Model | None:
-    """The model that this machine is to run; None when the engine is somebody else's."""
-    chat = settings.engines.get("chat")
-    if chat is None or chat.url is not None:
+def chosen_model(home: Home, settings: Settings, role: Role = "chat") -> Model | None:
+    """The model that this machine is to run for a role; None when the engine is somebody else's or there is none."""
+    wanted = settings.engines.get(role)
+    if wanted is None or wanted.url is not None:
         return None
-    return choose(chat, catalogue(home), probe()).model
+    return choose(role, wanted, catalogue(home), probe()).model
 
 
 def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
-    Raises catalogue-bad, model-unknown, model-cannot-chat, model-missing, model-truncated, model-not-gguf,
-    model-too-large or engine-missing.
+    Raises catalogue-bad, model-unknown, model-cannot-chat, model-cannot-serve, model-missing, model-truncated,
+    model-not-gguf, model-too-large or engine-missing.
     """
+    ours = {role: wanted for role, wanted in settings.engines.items() if wanted.url is None}
     engines: list[Engine] = []
-    processes: list[ProcessSpec] = []
-    for role, wanted in settings.engines.items():
-        if wanted.url is not None:
-            continue
-        hardware = probe()
-        choice = choose(wanted, catalogue(home), hardware)
-        engine = _engine(home, role, choice)
-        insist_on_room(gguf.shape(Path(str(engine.file))), choice, hardware)
-        engines.append(engine)
-        processes.append(_engine_process(home, engine, choice.threads))
-    return Plan(Deployment(VERSION, tuple(engines)), (*processes, _gateway_process(home, settings)))
+    planned: list[Planned] = []
+    if ours:
+        known, hardware = catalogue(home), probe()
+        room = Room(hardware, offloads=offloads())
+        for role, wanted in ours.items():
+            engine, one = plan_engine(home, role, choose(role, wanted, known, hardware), room)
+            engines.append(engine)
+            planned.append(one)
+    processes = (*(engine_process_of(home, one) for one in planned), _gateway_process(home, settings))
+    return Plan(Deployment(VERSION, tuple(engines)), processes, tuple(planned))
 
 
-def insist_on_room(shape: Shape, choice: Choice, hardware: Hardware) -> None:
-    """Raises model-too-large where this machine's memory, were it all free, could not hold a model so run."""
-    whole = free_place(replace(hardware, memory_available=hardware.memory))
-    wanted = host_taken(on_processor(shape, Load(choice.context, choice.slots), hardware))
-    if wanted > whole.host:
-        raise ApplianceError(
-            "model-too-large",
-            f"{choice.model.title} with {choice.slots} x {choice.context} tokens needs {show_bytes(wanted)} of memory, "
-            f"and this machine can give {show_bytes(whole.host)}.",
-            "Lower `context` or `slots` in the settings, or choose a model that fits: `appliance models plan`.",
-        )
+def offloads() -> bool:
+    """Whether the installed engine can use graphics cards. Raises engine-missing."""
+    return installed().backend != "cpu"
 
 
-def _engine(home: Home, role: str, choice: Choice) -> Engine:
+def plan_engine(home: Home, role: Role, choice: Choice, room: Room, process: str = "") -> tuple[Engine, Planned]:
+    """One engine: what the request path is to know of it, and how it is run.
+
+    Raises model-missing, model-truncated, model-not-gguf or model-too-large.
+    """
+    process = process or role
+    engine = _engine(home, role, choice, process)
+    assert engine.socket and engine.file
+    shape = gguf.shape(Path(engine.file))
+    seat = room.seat(shape, choice)
+    load = choice.load
+    plan = EnginePlan(
+        role, engine.model, engine.file, engine.socket, choice.context, choice.slots, choice.threads, choice.kv,
+        options=choice.options, on_gpu=seat.on_gpu,
+    )  # fmt: skip
+    return engine, Planned(
+        process,
+        plan,
+        host=seat.need.host_bytes,
+        room=host_taken(seat.need),
+        gpu=sum(seat.need.device_bytes),
+        context=kv_bytes(shape, load) + state_bytes(shape, load.slots),
+        compute=reserved_bytes(shape, load),
+        off_gpu=seat.off_gpu,
+    )
+
+
+def engine_process_of(home: Home, one: Planned) -> ProcessSpec:
+    """The process of a planned engine. Raises engine-missing."""
+    return engine_process(find(), one.plan, home.logs / f"{one.process}.log", one.process)
+
+
+def _engine(home: Home, role: Role, choice: Choice, process: str) -> Engine:
     shelf = Shelf(home.models)
     model = shelf.known(choice.model)
     file = shelf.path(model)
@@ -104,19 +128,14 @@ def _engine(home: Home, role: str, choice: Choice) -> Engine:
         model=model.id,
         names=(role, model.id),
         upstream_model=model.id,
-        socket=str(home.socket(role)),
+        socket=str(home.socket(process)),
         context=choice.context,
         slots=choice.slots,
         file=str(file),
         sha256=model.sha256,
         trial=model.trial,
+        process=process,
     )
-
-
-def _engine_process(home: Home, engine: Engine, threads: int) -> ProcessSpec:
-    assert engine.socket and engine.file and engine.context and engine.slots
-    plan = EnginePlan(engine.role, engine.model, engine.file, engine.socket, engine.context, engine.slots, threads)
-    return engine_process(find(), plan, home.logs / f"{engine.role}.log")
 
 
 def _gateway_process(home: Home, settings: Settings) -> ProcessSpec:

@@ -13,9 +13,12 @@ from appliance.control.plan import catalogue
 from appliance.hardware.facts import Hardware
 from appliance.hardware.probe import probe
 from appliance.hardware.saved import load
+from appliance.proof import records
+from appliance.proof.keys import machine_key
 from appliance.selector.memory import Load, Need
 from appliance.selector.places import Place, free_place, on_gpus, on_processor
-from appliance.selector.plan import SetPlan, Upgrade, Wishes, plan_set, upgrade
+from appliance.selector.plan import Measured, SetPlan, Upgrade, Wishes, plan_set, upgrade
+from appliance.store.sessions import session
 
 
 def facts(home: Home, saved: Path | None) -> Hardware:
@@ -26,7 +29,7 @@ def facts(home: Home, saved: Path | None) -> Hardware:
 def plan(home: Home, hardware: Hardware, wishes: Wishes) -> tuple[SetPlan, Upgrade | None]:
     """The models for a machine, and what more memory would buy. Raises catalogue-bad and model-not-gguf."""
     known = catalogue(home)
-    found = plan_set(known, hardware, wishes, _shapes(home, known))
+    found = plan_set(known, hardware, wishes, _shapes(home, known), _measured(home, hardware))
     return found, upgrade(known, hardware, wishes, found)
 
 
@@ -43,6 +46,25 @@ def fit(file: Path, load: Load, hardware: Hardware) -> tuple[Need, Place, bool]:
     taken = on_processor(shape, load, hardware)
     processor = Place(place.host)
     return taken, processor, processor.has_room_for(taken)
+
+
+def _measured(home: Home, hardware: Hardware) -> dict[str, Measured]:
+    """What was measured on this machine; nothing of one whose facts come from a file, unless it is this one."""
+    if not home.database.exists():
+        return {}
+    with session(home.database) as opened:
+        return {
+            model: Measured(
+                load=Load(one.context, one.slots),
+                on_gpu=bool(one.offloaded),
+                planned=one.planned_gpu if one.offloaded else one.planned_host,
+                taken=one.taken_gpu if one.offloaded else one.taken_host,
+                alone=one.alone_speed,
+                together=one.together_speed,
+            )
+            for model, one in records.all_measured(opened, machine_key(hardware)).items()
+            if one.role in ("chat", "small")
+        }
 
 
 def _shapes(home: Home, known: Catalogue) -> dict[str, Shape]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
-from appliance.deployment import Deployment, Engine, Service
-from appliance.errors import ApplianceError
+from appliance.deployment import Deployment, Engine, Service, merged
 from appliance.store import handover
 
 
@@ -24,6 +23,7 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         requests_at_once=gateway.requests_at_once,
         engine_wait_s=gateway.engine_wait_s,
         deployment=served_by(home, settings),
+        remote=remote_engines(settings),
     )
 
 
@@ -32,21 +32,16 @@ def served_by(home: Home, settings: Settings) -> Deployment:
 
     Raises no-engine or deployment-unreadable.
     """
-    stored = handover.read(home.deployment)
-    remote = [
+    return merged(handover.read(home.deployment), remote_engines(settings))
+
+
+def remote_engines(settings: Settings) -> tuple[Engine, ...]:
+    """The engines behind a URL that the settings name."""
+    return tuple(
         remote_engine(role, url=wanted.url, model=wanted.model, api_key_file=wanted.api_key_file)
         for role, wanted in settings.engines.items()
         if wanted.url is not None and wanted.model is not None
-    ]
-    roles = {engine.role for engine in remote}
-    engines = (*remote, *(engine for engine in stored.engines if engine.role not in roles))
-    if not engines:
-        raise ApplianceError(
-            "no-engine",
-            "No engine is deployed and none is named in the settings.",
-            "Run `appliance up`, or set [engines.chat] url.",
-        )
-    return Deployment(release=stored.release, engines=engines)
+    )
 
 
 def remote_engine(role: str, url: str, model: str, api_key_file: str | None) -> Engine:

@@ -7,7 +7,16 @@ from typing import Any
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.config.version import VERSION
+from appliance.control import running
+from appliance.control.running import Planned
+from appliance.control.switch import is_cut_off
+from appliance.hardware.probe import probe
+from appliance.proof import records
+from appliance.proof.keys import machine_key
+from appliance.proof.tables import Proof
+from appliance.proof.words import alarm, summary
 from appliance.store import handover
+from appliance.store.sessions import session
 from appliance.supervise.process import answers
 from appliance.supervise.spec import Probe, ProcessState, Report
 from appliance.supervise.where import read_report, supervisor_pid
@@ -21,12 +30,17 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
     gateway = settings.gateway
     answering = answers(Probe(path="/ready", host=gateway.host, port=gateway.port))
     problems = _problems(report, pid, answering)
+    if pid is not None and is_cut_off(home):
+        problems.append("A change of models was cut off: `appliance up` puts it right.")
+    proofs = proved(home)
+    alarms = [{"model": one.model, "code": one.alarm, "text": alarm(one)} for one in proofs.values() if one.alarm]
     return {
         "healthy": not problems,
         "version": VERSION,
         "problems": problems,
+        "alarms": alarms,
         "urls": {"api": api_url(settings)},
-        "engines": _engines(home, settings),
+        "engines": _engines(home, settings, proofs, report),
         "processes": [_process(process) for process in report.processes] if report else [],
         "supervisor": pid,
         "settings": str(home.config),
@@ -47,15 +61,34 @@ def _problems(report: Report | None, pid: int | None, answering: bool) -> list[s
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())
-        if process.state != "ready"
+        # One that is ending has a successor, or is not wanted any more.
+        if process.state not in ("ready", "ending")
     ]
     if not answering and not found:
         found = ["The gateway does not answer requests: see `appliance logs serve`."]
     return found
 
 
-def _engines(home: Home, settings: Settings) -> list[dict[str, Any]]:
-    """What is served, from the deployment and the settings."""
+def proved(home: Home) -> dict[str, Proof]:
+    """The last proof of each model that runs here, by model id; none before the first."""
+    engines = {one.plan.model for one in running.read(home)}
+    return {model: proof for model, proof in all_proofs(home).items() if model in engines} if engines else {}
+
+
+def all_proofs(home: Home) -> dict[str, Proof]:
+    """The last proof of each model on this machine, by model id."""
+    if not home.database.exists():
+        return {}
+    with session(home.database) as opened:
+        found = records.all_newest(opened, machine_key(probe()))
+        opened.expunge_all()
+    return found
+
+
+def _engines(home: Home, settings: Settings, proofs: dict[str, Proof], report: Report | None) -> list[dict[str, Any]]:
+    """What is served, from the deployment and the settings; of ours, how it was planned and proved."""
+    planned = {one.plan.role: one for one in running.read(home)}
+    pids = {process.name: process.pid for process in report.processes} if report else {}
     ours = [
         {
             "role": one.role,
@@ -64,15 +97,27 @@ def _engines(home: Home, settings: Settings) -> list[dict[str, Any]]:
             "context": one.context,
             "slots": one.slots,
             "url": None,
+            **_proof(planned.get(one.role), proofs.get(one.model), pids),
         }
         for one in handover.read(home.deployment).engines
     ]
     theirs = [
         {"role": role, "model": one.model, "trial": False, "context": None, "slots": None, "url": one.url}
+        | _proof(None, None, pids)
         for role, one in settings.engines.items()
         if one.url is not None
     ]
     return [*ours, *theirs]
+
+
+def _proof(one: Planned | None, proof: Proof | None, pids: dict[str, int | None]) -> dict[str, Any]:
+    """Where an engine is, and what its last proof says; `proved` is whether that was since its last start."""
+    return {
+        "on_gpu": one.plan.on_gpu if one else None,
+        "off_gpu_because": (one.off_gpu or None) if one else None,
+        "proof": summary(proof) if proof else None,
+        "proved": proof is not None and one is not None and proof.pid == pids.get(one.process),
+    }
 
 
 def _process(process: ProcessState) -> dict[str, Any]:

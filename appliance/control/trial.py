@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ def trial(plan: EnginePlan, log: Path, until: float | None = None) -> Iterator[s
     """
     log.unlink(missing_ok=True)
     process = Process(engine_process(find(), plan, log))
-    limit = Timer(TIMEOUT_MAX if until is None else max(0.0, until - time.monotonic()), _kill, [process])
+    limit = Timer(TIMEOUT_MAX if until is None else max(0.0, until - time.monotonic()), process.kill)
     limit.daemon = True
     limit.start()
     try:
@@ -42,14 +41,10 @@ def trial(plan: EnginePlan, log: Path, until: float | None = None) -> Iterator[s
     finally:
         limit.cancel()
         limit.join()
-        _kill(process)
+        # It holds nothing that is worth an orderly end.
+        process.kill()
         _wait_gone(process)
         Path(plan.socket).unlink(missing_ok=True)
-
-
-def _kill(process: Process) -> None:
-    """It holds nothing that is worth an orderly end."""
-    process.signal(signal.SIGKILL)
 
 
 def _wait_gone(process: Process) -> None:

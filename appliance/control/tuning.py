@@ -16,11 +16,10 @@ from appliance.catalog.models import Model
 from appliance.catalog.shape import Shape
 from appliance.config.paths import Home
 from appliance.config.settings import EngineSettings, Settings
-from appliance.control.plan import catalogue
+from appliance.control.plan import catalogue, offloads
 from appliance.control.trial import trial
 from appliance.engine import measure
 from appliance.engine.arguments import EnginePlan
-from appliance.engine.location import installed
 from appliance.engine.measure import Amount, Speed
 from appliance.errors import ApplianceError
 from appliance.hardware.facts import Hardware
@@ -189,8 +188,8 @@ def _wanted(settings: Settings, model: Model) -> EngineSettings:
 
 def _untuned(home: Home, wanted: EngineSettings) -> tuple[Setting, int]:
     """What would run if nothing had ever been tuned, and the tokens of each slot. Raises model-cannot-chat."""
-    choice = choose(wanted, catalogue(home), probe())
-    return Setting(choice.threads, choice.slots, wanted.kv), choice.context
+    choice = choose("chat", wanted, catalogue(home), probe())
+    return Setting(choice.threads, choice.slots, choice.kv, choice.options), choice.context
 
 
 def fixed(wanted: EngineSettings) -> frozenset[str]:
@@ -214,15 +213,14 @@ def _bench(home: Home, model: Model, hardware: Hardware, context: int, start: Se
     file = shelf.path(known)
     gguf.check(file, known.size)
     place = free_place(hardware)
-    if installed().backend == "cpu":
+    if not offloads():
         place = Place(place.host)
     bench = _Bench(home, known, file, gguf.shape(file), hardware, place, context, on_gpu=False)
     if place.gpus:
         cards = tuple(replace(gpu, memory_free=gpu.memory_total) for gpu in hardware.gpus)
         empty = free_place(replace(hardware, gpus=cards, memory_available=hardware.memory))
         # Where it will run, and not where there happens to be room: a running engine may hold the card now.
-        offloads = empty.has_room_for(on_gpus(bench.shape, bench.load(start), empty))
-        bench = replace(bench, on_gpu=offloads)
+        bench = replace(bench, on_gpu=empty.has_room_for(on_gpus(bench.shape, bench.load(start), empty)))
     if why := bench.refuses(start):
         raise ApplianceError(
             "no-room-to-tune",

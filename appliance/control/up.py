@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -11,24 +12,30 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
+from appliance.control import running
 from appliance.control.plan import Plan, make_plan
+from appliance.control.switch import TURN, forget, recover
 from appliance.errors import ApplianceError
 from appliance.store import handover, schema
 from appliance.store.files import write_atomic
 from appliance.store.locks import turn
 from appliance.supervise.spec import Report, specs_to_json
 from appliance.supervise.where import LIST, read_report, supervisor_pid
+from appliance.units import now_us
 
 _POLL_S = 0.05
 # A supervisor that was told to end gives each process 15 s.
 _DOWN_S = 60.0
 # The time that a predecessor's port may take to become free.
 _PORT_S = 1.0
+
+# What it was started with.
+SETTINGS = "settings.json"
 
 Told = Callable[[Report], None]
 
@@ -52,9 +59,11 @@ def up(home: Home, settings: Settings, told: Told) -> Start:
     home.prepare()
     plan = make_plan(home, settings)
     # One `up` at a time decides whether to start; the next then finds it started.
-    with turn(home.run / "up.lock"):
+    with turn(home.run / TURN):
         was_up = supervisor_pid(home.run) is not None
-        outdated = was_up and any(_read(file) != text for file, text in _inputs(home, settings, plan).items())
+        if was_up:
+            recover(home, settings.gateway)
+        outdated = was_up and _read(home.run / SETTINGS) != _made_from(settings)
         if not was_up:
             _start(home, settings, plan)
     return Start(_wait_ready(home, told), was_up, outdated)
@@ -68,7 +77,7 @@ def attach(home: Home, settings: Settings) -> subprocess.Popen[bytes]:
     home.prepare()
     plan = make_plan(home, settings)
     # One `up` at a time decides whether to start; the next then finds it started.
-    with turn(home.run / "up.lock"):
+    with turn(home.run / TURN):
         if supervisor_pid(home.run) is not None:
             raise ApplianceError(
                 "already-serving", "It is up already, in the background.", "End that with `appliance down` first."
@@ -107,11 +116,13 @@ def down(home: Home) -> bool:
 
 def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes]:
     """Port, schema, deployment, list; then the supervisor, on its own, so that it outlives this command."""
+    forget(home)
     _check_port(settings.gateway.host, settings.gateway.port)
     schema.ensure(home.database)
-    handover.write(home.deployment, plan.deployment)
-    for file, text in _inputs(home, settings, plan).items():
-        write_atomic(file, text.encode(), 0o600)
+    handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
+    running.write(home, plan.engines)
+    write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)
+    note_settings(home, settings)
     command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
     with (home.logs / "supervisor.log").open("ab") as log:
         child = subprocess.Popen(
@@ -126,9 +137,14 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     return child
 
 
-def _inputs(home: Home, settings: Settings, plan: Plan) -> dict[Path, str]:
-    """What a start is made from, and where it is kept to tell whether that has changed since."""
-    return {home.run / LIST: specs_to_json(plan.processes), home.run / "settings.json": settings.model_dump_json()}
+def note_settings(home: Home, settings: Settings) -> None:
+    """Say that what runs is what these settings ask for."""
+    write_atomic(home.run / SETTINGS, _made_from(settings).encode(), 0o600)
+
+
+def _made_from(settings: Settings) -> str:
+    """What a start is made from, kept to tell whether that has changed since."""
+    return json.dumps({"settings": settings.model_dump(), "release": sys.prefix})
 
 
 def _read(file: Path) -> str | None:

@@ -21,10 +21,14 @@ _READY_S = 2.0
 
 
 class EngineClient:
-    """One engine, and the connections to it that wait for their next request. Use it on one event loop."""
+    """One engine, and the connections to it that wait for their next request. Use it on one event loop.
+
+    `busy` is how many requests are on their way to it or being answered by it; whoever sends them counts them.
+    """
 
     def __init__(self, engine: Engine, wait_s: float) -> None:
         self.engine = engine
+        self.busy = 0
         self._wait_s = wait_s
         address = urlsplit((engine.url or "http://engine/v1").rstrip("/"))
         self._connect = _connector(engine, address)
@@ -36,6 +40,7 @@ class EngineClient:
         self._models = ("GET " + head % "/models" + "\r\n").encode("latin-1")
         self._idle: list[tuple[Connection, float]] = []
         self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def chat(self, body: bytes) -> tuple[Connection, float]:
         """Ask for a chat completion; returns the connection once the answer's head is there, whatever
@@ -78,7 +83,7 @@ class EngineClient:
 
     def release(self, connection: Connection) -> None:
         """Take a connection back. One whose answer is not whole is cut: its engine stops working on it."""
-        if not connection.idle or not connection.is_open:
+        if self._closed or not connection.idle or not connection.is_open:
             connection.close()
             return
         loop = asyncio.get_running_loop()
@@ -87,12 +92,21 @@ class EngineClient:
             self._sweep = loop.call_later(_KEEP_ALIVE_S, self._close_old)
 
     def close(self) -> None:
-        """Close the connections that wait."""
+        """Close the connections that wait, and from now on each one as it is given back.
+
+        Requests that have begun are answered all the same.
+        """
+        self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
+            self._sweep = None
         for connection, _ in self._idle:
             connection.close()
         self._idle.clear()
+
+    def reopen(self) -> None:
+        """Keep connections again."""
+        self._closed = False
 
     async def _ask(self, request: bytes) -> Connection:
         connection = self._take_idle() or await self._connect()

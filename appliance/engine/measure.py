@@ -25,6 +25,11 @@ from appliance.supervise.unix import UnixConnection
 _ANSWER_S = 1800.0
 # The engine's own default, which is what people get who ask for none.
 _TEMPERATURE = 0.8
+_READ = 256
+_WRITTEN = 48
+# What is asked first, to see how slow it is; and how long reading and writing should then take.
+_GLANCE = 32
+_MOMENT_S = 3.0
 # Room for what is written after a context has been filled.
 _ROOM = 16
 
@@ -42,26 +47,64 @@ class Speed:
 class Amount:
     """Tokens of one measurement: `read` and `written` for one user, `begun` those in each slot when all write."""
 
-    read: int = 256
-    written: int = 48
-    begun: int = 256
+    read: int
+    written: int
+    begun: int = _GLANCE
 
 
-def speed(socket: str, slots: int, amount: Amount = Amount()) -> Speed:
-    """How fast an engine is now. Takes each slot for a moment. Raises engine-unavailable."""
+def speed(socket: str, slots: int, amount: Amount | None = None) -> Speed:
+    """How fast an engine is now. Takes each slot for some seconds. Raises engine-unavailable.
+
+    Unless it is said how much, a slow engine is asked for less, so that it takes no longer.
+    """
     prose = _prose(socket)
-    first = _complete(socket, _cut(prose, 0, amount.read), amount.written, slot=0)
+    amount = amount or _affordable(socket, prose)
+    alone = _complete(socket, _cut(prose, 0, amount.read), amount.written, slot=0)
     texts = [_cut(prose, len(prose) * (slot + 1) // (slots + 1), amount.begun) for slot in range(slots)]
     _each(slots, lambda slot: _complete(socket, texts[slot], 1, slot=slot))
     began = time.monotonic()
     # What was read a moment ago is in each slot's cache, so from here on nearly all is writing.
-    written = _each(slots, lambda slot: _complete(socket, texts[slot], amount.written, slot=slot, seed=slot + 1))
+    answers = _each(slots, lambda slot: _complete(socket, texts[slot], amount.written, slot=slot, seed=slot + 1))
     took = time.monotonic() - began
     return Speed(
-        prompt=float(first["prompt_per_second"]),
-        alone=float(first["predicted_per_second"]),
-        together=sum(answer["predicted_n"] for answer in written) / took,
+        prompt=float(alone["prompt_per_second"]),
+        alone=float(alone["predicted_per_second"]),
+        together=sum(answer["predicted_n"] for answer in answers) / took,
     )
+
+
+def glance(socket: str, slots: int) -> None:
+    """Have every slot read and write a little: an engine that can do this, works. Raises engine-unavailable."""
+    tokens = _cut(_prose(socket), 0, _GLANCE)
+    _each(slots, lambda slot: _complete(socket, tokens, 4, slot=slot))
+
+
+def _affordable(socket: str, prose: list[int]) -> Amount:
+    """What takes no longer than a measurement should."""
+    # The end of the prose: what is read from its beginning later must not be in the slot's cache.
+    first = _complete(socket, prose[-_GLANCE:], _GLANCE // 4, slot=0)
+    read = _within(first["prompt_per_second"], _GLANCE, _READ)
+    return Amount(read, _within(first["predicted_per_second"], _GLANCE // 4, _WRITTEN))
+
+
+def _within(per_second: float, least: int, most: int) -> int:
+    """So many tokens as take about as long as a measurement should."""
+    return max(least, min(most, int(per_second * _MOMENT_S)))
+
+
+def reading_speed(socket: str, role: str, context: int) -> Speed:
+    """How fast an engine reads that writes nothing (`embed` or `rerank`). Raises engine-unavailable."""
+    text = " ".join(TEXT.split()[: min(_READ, context) // 2])
+    path, body = ("/v1/embeddings", {"input": text}) if role == "embed" else ("/v1/rerank", _pair(text))
+    began = time.monotonic()
+    said = json.loads(_ask(socket, "POST", path, body))
+    # Its own count: each model cuts text in another way.
+    tokens = said["usage"]["total_tokens"] / (time.monotonic() - began)
+    return Speed(prompt=tokens, alone=tokens, together=tokens)
+
+
+def _pair(text: str) -> dict[str, Any]:
+    return {"query": text[:40], "documents": [text]}
 
 
 def fill(socket: str, slots: int, tokens: int) -> None:

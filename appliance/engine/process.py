@@ -14,10 +14,10 @@ _NICE = -10
 _START_S = 900.0
 
 
-def engine_process(binary: Path, plan: EnginePlan, log: Path) -> ProcessSpec:
-    """The process of one engine."""
+def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "") -> ProcessSpec:
+    """The process of one engine, by its role unless it has a name of its own."""
     return ProcessSpec(
-        name=plan.role,
+        name=name or plan.role,
         argv=server_arguments(str(binary), plan),
         probe=Probe(path="/health", socket=plan.socket),
         log=str(log),

@@ -11,6 +11,7 @@ import orjson
 
 from appliance.errors import ApplianceError
 from appliance.gateway.chat import Box, chat
+from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
 from appliance.http.routes import Access, Route, Router
@@ -33,7 +34,7 @@ async def models(box: Box, request: Request, send: Send) -> None:
     box.credentials.resolve(request.header(b"authorization"))
     data = [
         {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
-        for engine in box.deployment.engines
+        for engine in box.switchboard.now.deployment.engines
         for name in engine.names
     ]
     await respond(send, request.id, 200, orjson.dumps({"object": "list", "data": data}), JSON)
@@ -45,16 +46,35 @@ async def health(request: Request, send: Send) -> None:
 
 
 async def ready(box: Box, request: Request, send: Send) -> None:
-    """200 when a chat would be answered now: the ledger takes rows and every engine is up; else 503 and why."""
-    engines = await asyncio.gather(*(client.ready() for client in box.clients.values()))
-    states = {role: "ready" if up else "not ready" for role, up in zip(box.clients, engines, strict=True)}
+    """200 when the ledger takes rows and every engine is up, or held while it is exchanged; else 503 and why.
+
+    Besides: `serial` of the deployment that is served, how many requests are `busy` on each of its
+    engines, and how many are on engines that are `leaving`, since they are no longer served.
+    """
+    served = box.switchboard.now
+    states = dict(await asyncio.gather(*map(_state, served.targets())))
     try:
         box.ledger.check()
         states["ledger"] = "ready"
     except ApplianceError as error:
         states["ledger"] = error.code
-    good = all(state == "ready" for state in states.values())
-    await respond(send, request.id, 200 if good else 503, orjson.dumps({"ready": good, "parts": states}), JSON)
+    good = all(state in ("ready", "held") for state in states.values())
+    said = {
+        "ready": good,
+        "parts": states,
+        "serial": served.deployment.serial,
+        "busy": {role: client.busy for role, client in served.clients.items()},
+        "leaving": box.switchboard.leaving,
+    }
+    await respond(send, request.id, 200 if good else 503, orjson.dumps(said), JSON)
+
+
+async def _state(target: Target) -> tuple[str, str]:
+    """An engine's role, and whether it answers."""
+    engine, client = target
+    if engine.held:
+        return engine.role, "held"
+    return engine.role, "ready" if await client.ready() else "not ready"
 
 
 class Application:

@@ -2,7 +2,7 @@
 
     1 authenticate   who asks
     2 decide         may they, and is the request one that may reach an engine
-    3 route          which engine answers
+    3 route          which engine answers; while it is exchanged, the request waits here
     4 ledger.open    the call is on record before the engine is asked
     5 engine.stream  the answer, passed on as it comes
     6 ledger.settle  what it came to is on record before its end goes out
@@ -20,12 +20,13 @@ from dataclasses import dataclass
 
 from appliance.accounts.resolve import Credentials
 from appliance.audit.log import note
-from appliance.deployment import Deployment, Engine
 from appliance.engine.client import EngineClient
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 from appliance.gateway.answers import Answer, make_answer
+from appliance.gateway.hold import unheld
 from appliance.gateway.limits import UnderWay
+from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.http.asgi import Request, Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
@@ -37,11 +38,10 @@ from appliance.units import now_us
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What the seven steps work with. `clients` is by the engine's role, `max_body` in bytes."""
+    """What the seven steps work with. `max_body` in bytes."""
 
     credentials: Credentials
-    deployment: Deployment
-    clients: dict[str, EngineClient]
+    switchboard: Switchboard
     ledger: LedgerWriter
     under_way: UnderWay
     watchman: Watchman
@@ -54,28 +54,28 @@ async def chat(box: Box, request: Request, send: Send) -> None:
     principal = box.credentials.resolve(request.header(b"authorization"))  # 1 authenticate
     body = await request.body(box.max_body)
     wanted = read(body)  # 2 decide
-    engine = route(box.deployment, wanted.model)  # 3 route
+    engine, client = box.switchboard.now.route(wanted.model)  # 3 route
+    held_s = 0.0
     box.under_way.enter(principal.key_id)
     try:
-        call = await open_call(box, request, principal, wanted, engine, began)  # 4 ledger.open
-        await call.run(send)  # 5, 6, 7
+        if engine.held:
+            held_at = time.monotonic()
+            client = await unheld(box.switchboard, box.watchman, request, wanted.model)
+            held_s = time.monotonic() - held_at
+        # No await since it was routed: to an engine without a count nobody is on the way.
+        client.busy += 1
+        try:
+            call = await open_call(box, request, principal, wanted, client, began)  # 4 ledger.open
+            call.held_s = held_s
+            await call.run(send)  # 5, 6, 7
+        finally:
+            client.busy -= 1
     finally:
         box.under_way.leave(principal.key_id)
 
 
-def route(deployment: Deployment, name: str) -> Engine:
-    """The engine that serves a public name. Raises model-not-found."""
-    engine = deployment.find(name)
-    if engine is None:
-        known = ", ".join(sorted({name for engine in deployment.engines for name in engine.names}))
-        raise ApplianceError(
-            "model-not-found", f"There is no model '{name}' here.", f"Served are: {known}.", param="model"
-        )
-    return engine
-
-
 async def open_call(
-    box: Box, request: Request, principal: Principal, wanted: ChatRequest, engine: Engine, began: float
+    box: Box, request: Request, principal: Principal, wanted: ChatRequest, client: EngineClient, began: float
 ) -> Call:
     """Put the call on record as open; returns once that is on disk. Raises disk-full or ledger-unavailable."""
     opening = Opening(
@@ -84,27 +84,28 @@ async def open_call(
         principal=principal.name,
         key_id=principal.key_id,
         model_asked=wanted.model,
-        model=engine.model,
+        model=client.engine.model,
         streamed=wanted.streamed,
         started_at=now_us(),
     )
     await box.ledger.open(opening)
-    return Call(box, request, wanted, engine, opening, began)
+    return Call(box, request, wanted, client, opening, began)
 
 
 class Call:
-    """One call on record, from asking the engine to the settled row."""
+    """One call on record, from asking the engine to the settled row. `held_s` is how long it was held before."""
 
     def __init__(
-        self, box: Box, request: Request, wanted: ChatRequest, engine: Engine, opening: Opening, began: float
+        self, box: Box, request: Request, wanted: ChatRequest, client: EngineClient, opening: Opening, began: float
     ) -> None:
+        self.held_s = 0.0
         self._box = box
         self._request = request
-        self._client = box.clients[engine.role]
+        self._client = client
         self._opening = opening
         self._prompt_bytes = wanted.prompt_bytes
         self._began = began
-        self._answer: Answer = make_answer(wanted, engine, request.id)
+        self._answer: Answer = make_answer(wanted, client.engine, request.id)
         self._connection: Connection | None = None
         self._waited_s = 0.0
         self._settled = False
@@ -167,7 +168,7 @@ class Call:
             cached_tokens=tally.cached,
             completion_tokens=tally.completion,
             exact=tally.exact or not worked,
-            queue_ms=round(self._waited_s * 1000),
+            queue_ms=round((self.held_s + self._waited_s) * 1000),
             first_token_ms=None if first is None else round((first - self._began) * 1000),
             total_ms=round((time.monotonic() - self._began) * 1000),
             outcome=outcome,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from appliance.hardware.tree import HOST, Tree, number
 
 _LIBRARY = "libnvidia-ml.so.1"
-# NVML's reasons (nvml.h) that are no business as usual. The power limit is not among them: under load every card meets it.
+# NVML's reasons (nvml.h) that are no business as usual; the power limit is: under load every card meets it.
 _REASONS: Final = {
     0x20: "it is too hot",
     0x40: "it is too hot",

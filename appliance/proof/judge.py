@@ -35,6 +35,11 @@ class Circumstances:
     busy_cores: float = 0.0
     clocks: str = ""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs take enough of the processor to slow an engine."""
+        return self.busy_cores > _BUSY_SHARE * self.hardware.cores
+
 
 def judge(now: Proof, base: Proof | None, around: Circumstances) -> tuple[str, str] | None:
     """The alarm's code and its cause in a sentence; None when all is well."""
@@ -47,9 +52,8 @@ def judge(now: Proof, base: Proof | None, around: Circumstances) -> tuple[str, s
         words = f"{show_bytes(now.taken_host + now.taken_gpu)} taken, {show_bytes(now.planned_host + now.planned_gpu)}"
         return "memory-over-plan", f"{words} planned."
     if not _agree(now.planned_context, now.dry_context):
-        return "plan-disagrees", (
-            f"For conversations it says {show_bytes(now.dry_context)}, and {show_bytes(now.planned_context)} are planned."
-        )
+        said, planned = show_bytes(now.dry_context), show_bytes(now.planned_context)
+        return "plan-disagrees", f"For conversations it says {said}, and {planned} are planned."
     return None
 
 
@@ -85,7 +89,7 @@ def _why_slow(now: Proof, base: Proof, around: Circumstances) -> str:
     others = [user for gpu in around.hardware.gpus for user in gpu.users if user.pid != now.pid]
     if now.offloaded and others:
         return f"{speed}: {others[0].name} (process {others[0].pid}) works on the graphics card too."
-    if around.busy_cores > _BUSY_SHARE * around.hardware.cores:
+    if around.is_busy:
         return f"{speed}: other programs keep {around.busy_cores:.1f} of {around.hardware.cores} cores busy."
     if now.plan != base.plan:
         return f"{speed}: it is run in another way now. `appliance models prove --baseline` makes this the measure."

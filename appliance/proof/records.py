@@ -28,3 +28,9 @@ def all_newest(session: Session, machine: str) -> dict[str, Proof]:
     """The last proof of every model on a machine, by model id."""
     query = select(Proof).where(Proof.machine == machine).order_by(col(Proof.id))
     return {proof.model: proof for proof in session.exec(query)}
+
+
+def all_measured(session: Session, machine: str) -> dict[str, Proof]:
+    """The last proof of every model whose speed was measured and that was no alarm, by model id."""
+    query = select(Proof).where(Proof.machine == machine, Proof.alone_speed > 0, col(Proof.alarm).is_(None))
+    return {proof.model: proof for proof in session.exec(query.order_by(col(Proof.id)))}

@@ -96,6 +96,18 @@ def need(shape: Shape, load: Load, cpu_flags: frozenset[str]) -> Need:
     return Need(host, (Part("weights", shape.file_size),))
 
 
+def corrected(need: Need, planned: int, taken: int) -> Need:
+    """A plan with what a like one was once short of, in the same measure; never less than was reckoned."""
+    if taken <= planned or not planned:
+        return need
+    share = taken / planned - 1
+
+    def more(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        return (*parts, Part("measured", int(sum(part.size for part in parts) * share)))
+
+    return Need(more(need.host), need.mapped, tuple(more(parts) for parts in need.devices))
+
+
 def cells(load: Load) -> int:
     """The tokens that each slot's cache has room for; llama.cpp rounds up."""
     return _padded(_padded(load.context * load.slots) // load.slots)

@@ -18,7 +18,7 @@ from appliance.catalog.models import Catalogue, Model
 from appliance.catalog.shape import Shape
 from appliance.hardware.facts import Hardware
 from appliance.selector.known import estimate
-from appliance.selector.memory import Load, Need
+from appliance.selector.memory import Load, Need, corrected
 from appliance.selector.places import Place, free_place, host_taken, on_gpus, on_processor, usable_gpus
 from appliance.selector.speed import tokens_per_second
 from appliance.units import GIB, show_bytes
@@ -87,11 +87,24 @@ class SetPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What a model came to on this machine when it ran with `load`: bytes planned and taken, tokens a second."""
+
+    load: Load
+    on_gpu: bool
+    planned: int
+    taken: int
+    alone: float
+    together: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Machine:
-    """What choosing needs to know of the hardware."""
+    """What choosing needs to know of the hardware, and what was measured on it, by model id."""
 
     hardware: Hardware
     shapes: dict[str, Shape]
+    measured: dict[str, Measured]
 
     def shape(self, model: Model) -> Shape:
         return self.shapes.get(model.id) or estimate(model)
@@ -106,15 +119,31 @@ class _Machine:
     def placed(self, model: Model, load: Load, place: Place, *, on_gpu: bool) -> Placement:
         shape = self.shape(model)
         taken = on_gpus(shape, load, place) if on_gpu else on_processor(shape, load, self.hardware)
-        speed = tokens_per_second(model, shape, load, self.bandwidth(on_gpu=on_gpu), on_gpu=on_gpu)
-        return Placement(model, load, on_gpu, taken, *speed)
+        alone, together = self._speed(model, shape, load, on_gpu=on_gpu)
+        known = self.measured.get(model.id)
+        if known is not None and known.on_gpu == on_gpu:
+            before = self._speed(model, shape, known.load, on_gpu=on_gpu)
+            # The estimate's form with the measured height.
+            alone, together = alone * known.alone / before[0], together * known.together / before[1]
+            taken = corrected(taken, known.planned, known.taken)
+        return Placement(model, load, on_gpu, taken, alone, together)
+
+    def _speed(self, model: Model, shape: Shape, load: Load, *, on_gpu: bool) -> tuple[float, float]:
+        return tokens_per_second(model, shape, load, self.bandwidth(on_gpu=on_gpu), on_gpu=on_gpu)
 
 
 def plan_set(
-    catalogue: Catalogue, hardware: Hardware, wishes: Wishes, shapes: dict[str, Shape] | None = None
+    catalogue: Catalogue,
+    hardware: Hardware,
+    wishes: Wishes,
+    shapes: dict[str, Shape] | None = None,
+    measured: dict[str, Measured] | None = None,
 ) -> SetPlan:
-    """Choose. `shapes`, by model id, are those of files that are here; others are estimated from the catalogue."""
-    machine = _Machine(hardware, shapes or {})
+    """Choose. `shapes`, by model id, are those of files that are here; others are estimated from the catalogue.
+
+    What was `measured` of a model on this machine takes the place of what is reckoned.
+    """
+    machine = _Machine(hardware, shapes or {}, measured or {})
     place = free_place(hardware)
     best = _set_in(machine, catalogue, wishes, place)
     if place.gpus and (best.chat is None or best.chat.alone < wishes.floor or best.chat.model.trial):
@@ -154,9 +183,9 @@ def rank(model: Model) -> tuple[int, int]:
     return model.family.quality, model.bits
 
 
-def _loads(wishes: Wishes, slots: int, trained: int) -> Iterator[Load]:
-    """How a model may be run with so many slots, from what was wished for down to the least."""
-    context = min(wishes.context, trained or wishes.context)
+def loads(context: int, slots: int, trained: int) -> Iterator[Load]:
+    """How a model may be run with so many slots, from what was wished for down to the least context."""
+    context = min(context, trained or context)
     least = min(_LEAST_CONTEXT, context)
     yield Load(context, slots)
     while context >= least:
@@ -213,7 +242,7 @@ def _choose_file(
 
 def _fitted(machine: _Machine, model: Model, wishes: Wishes, slots: int, place: Place) -> Placement | None:
     """How a model fits with so many slots: on the GPUs as a whole, or where there are none on the processor."""
-    for load in _loads(wishes, slots, model.context):
+    for load in loads(wishes.context, slots, model.context):
         placed = machine.placed(model, load, place, on_gpu=bool(place.gpus))
         if place.has_room_for(placed.need):
             return placed
@@ -225,7 +254,7 @@ def _note(machine: _Machine, models: list[Model], wishes: Wishes, place: Place, 
     for model in models:
         placed = _fitted(machine, model, wishes, wishes.slots, place)
         if placed is None:
-            *_, least = _loads(wishes, wishes.slots, model.context)
+            *_, least = loads(wishes.context, wishes.slots, model.context)
             smallest = machine.placed(model, least, place, on_gpu=bool(place.gpus))
             passed.append(PassedOver(model, _too_large(smallest, place)))
         else:

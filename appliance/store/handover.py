@@ -11,11 +11,16 @@ from appliance.store.files import write_atomic
 
 def read(path: Path) -> Deployment:
     """The deployment on disk; an empty one when none was written yet. Raises deployment-unreadable."""
+    return find(path) or Deployment(release="", engines=())
+
+
+def find(path: Path) -> Deployment | None:
+    """The deployment on disk; None when none was written yet. Raises deployment-unreadable."""
     try:
         return from_json(path.read_text())
     except FileNotFoundError:
-        return Deployment(release="", engines=())
-    except ValueError as error:
+        return None
+    except (OSError, ValueError) as error:
         raise ApplianceError(
             "deployment-unreadable",
             f"{path} is not what `appliance up` writes: {error}.",

@@ -18,7 +18,11 @@ from appliance.supervise.unix import UnixConnection
 from appliance.units import MIB, now_us
 
 _PROBE_S = 1.0
+# What was killed is gone within moments, unless a device or disk holds it.
+_KILLED_S = 5.0
 _PR_SET_PDEATHSIG = 1
+# The priority of a session's processes together against all others (sched(7)); missing where the kernel has none.
+_AUTOGROUP = "/proc/self/autogroup"
 _LOG_LIMIT = 16 * MIB
 _LAST_LINES = 12
 _LAST_BYTES = 64 * 1024
@@ -37,7 +41,8 @@ def answers(probe: Probe) -> bool:
     try:
         connection.request("GET", probe.path)
         return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException, ValueError, OverflowError):
+        # The last two are of an address that cannot be one: nothing answers there.
         return False
     finally:
         connection.close()
@@ -58,6 +63,7 @@ class Process:
         self._ready_at: float | None = None
         self._overdue = False
         self._next_try = 0.0
+        self._kill_at: float | None = None
         self._prioritized = True
 
     @property
@@ -81,10 +87,10 @@ class Process:
             last_lines=last_lines(Path(self.spec.log)) if self.failed else (),
         )
 
-    def step(self, now: float) -> None:
-        """Start it if it is due, notice that it has become ready, or that it has ended."""
+    def step(self, now: float, *, may_start: bool = True) -> None:
+        """Start it if it is due and may, notice that it has become ready, or that it has ended."""
         if self._child is None:
-            if now >= self._next_try:
+            if may_start and now >= self._next_try:
                 self._start(now)
             return
         code = _reaped(self._child)
@@ -113,8 +119,31 @@ class Process:
                 old.unlink(missing_ok=True)
             os.truncate(log, 0)
 
-    def signal(self, number: int) -> None:
-        """Send a signal to it and to all that it started."""
+    def retire(self, now: float) -> None:
+        """Tell it to end because it is no longer wanted; `insist` sees to it that it does."""
+        self.end(now)
+        self._enter("ending")
+
+    def end(self, now: float) -> None:
+        """Tell it, and all that it started, to end. The first time counts: its grace is not prolonged."""
+        if self._kill_at is None:
+            self._kill_at = now + self.spec.stop_s
+            self._signal(signal.SIGTERM)
+
+    def insist(self, now: float) -> None:
+        """Kill it if it was told to end and its time of grace is over."""
+        if self._kill_at is not None and now >= self._kill_at:
+            self._signal(signal.SIGKILL)
+
+    def lost(self, now: float) -> bool:
+        """Whether not even killing it has ended it."""
+        return self._kill_at is not None and now >= self._kill_at + _KILLED_S and not self.gone()
+
+    def kill(self) -> None:
+        """End it, and all that it started, at once: for what has nothing to lose."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
         if self._child is not None and not self.gone():
             _signal_group(self._child.pid, number)
 
@@ -148,7 +177,7 @@ class Process:
                     start_new_session=True,
                     preexec_fn=_prepare_child(os.getpid(), self.spec.nice),
                 )
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._note(f"{self.spec.argv[0]} could not be started: {error}")
             self._ended(127, now)
             return
@@ -191,7 +220,9 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         # Here and not from outside: threads inherit it, and only those that start later.
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, nice)
-        _prioritize_session(nice)
+        # A session of its own is a scheduling group of its own, within which alone that priority counts.
+        with suppress(OSError):
+            _write(_AUTOGROUP, str(nice).encode())
         # Ends with the supervisor, even when that is killed; unless it is gone already. Killed and not
         # asked, because one that lingers would keep its port and memory from its successor.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -202,17 +233,12 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
     return prepare
 
 
-def _prioritize_session(nice: int) -> None:
-    """The same for the session, which is the child's own.
-
-    Kernels with autogroups (CONFIG_SCHED_AUTOGROUP: Debian, Ubuntu) share the processor out among sessions first, and
-    a process's priority counts only within its session.
-    """
-    if nice:
-        # Missing on other kernels, and not for everybody to raise.
-        with suppress(OSError):
-            handle = os.open("/proc/self/autogroup", os.O_WRONLY)
-            os.write(handle, str(nice).encode())
+def _write(file: str, data: bytes) -> None:
+    opened = os.open(file, os.O_WRONLY)
+    try:
+        os.write(opened, data)
+    finally:
+        os.close(opened)
 
 
 def _reaped(child: subprocess.Popen[bytes]) -> int | None:

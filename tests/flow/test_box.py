@@ -15,21 +15,11 @@ from typing import Any
 import openai
 import pytest
 
-from appliance.artifacts.shelf import Shelf
-from appliance.config.paths import Home, cache_folder
-from appliance.control.plan import catalogue
+from appliance.config.paths import Home
 from appliance.selector.choose import EMBEDDED
 from tests.support.box import Box, ask, wait_until
 
 pytestmark = pytest.mark.model
-
-
-@pytest.fixture(scope="session")
-def model_file() -> Path:
-    """The embedded model, fetched and verified once for all runs of the tests."""
-    folder = cache_folder() / "tests-models"
-    folder.mkdir(parents=True, exist_ok=True)
-    return Shelf(folder).pull(catalogue().get(EMBEDDED), lambda done, total: None)
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,26 @@ def test_an_idle_connection_is_closed_before_the_engine_would(monkeypatch: pytes
     run(test)
 
 
+def test_a_closed_client_answers_on_and_keeps_no_connection_until_it_is_opened_again() -> None:
+    async def test() -> None:
+        peer = Peer([WHOLE] * 5)
+        async with asking(peer) as client:
+            connection, _ = await client.chat(b"{}")
+            await answer(client)
+            client.close()
+            await until(lambda: peer.closed == 1)
+            assert await connection.read(1 << 30) == b"hello"
+            client.release(connection)
+            await until(lambda: peer.closed == 2)
+            assert await answer(client) == (200, b"hello")
+            await until(lambda: peer.closed == 3)
+            client.reopen()
+            assert [await answer(client) for _ in range(2)] == [(200, b"hello")] * 2
+            assert (peer.connections, peer.closed) == (4, 3)
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -210,7 +210,7 @@ def test_signals_that_the_supervisor_blocks_are_open_in_its_children(supervised:
     assert supervised.ask("one")["blocked"] == []
 
 
-def test_the_list_is_read_once(supervised: Supervised) -> None:
+def test_a_changed_list_is_not_read_unasked(supervised: Supervised) -> None:
     supervised.add("one")
     supervised.start()
     supervised.until_ready()

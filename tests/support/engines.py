@@ -15,16 +15,15 @@ from tests.support.box import environment
 class FakeEngine:
     """Runs `tests.support.fake_engine` on a free port. What it does stands in the prompt: see there."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.fake_engine"], stdout=subprocess.PIPE, text=True, env=environment()
-        )
+    def __init__(self, name: str = "fake") -> None:
+        program = [sys.executable, "-m", "tests.support.fake_engine", name]
+        self._process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment())
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def stats(self) -> dict[str, Any]:
-        """What it has seen: `asked`, `finished`, `cancelled`, and the `last` request body."""
+        """What it has seen: `asked`, `finished`, `cancelled`, `connections` that asked, and the `last` request body."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/stats", timeout=10) as response:
             found: dict[str, Any] = json.load(response)
         return found
@@ -35,7 +34,11 @@ class FakeEngine:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
         self._process.wait(10)
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -11,7 +11,7 @@
     nodone       end the stream without [DONE]
     garbage      answer with bytes that are no HTTP
 
-Prints its port and serves until it is ended.
+Prints its port and serves until it is ended. An argument is the name of the model that it says it is.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from typing import Any
 
 from aiohttp import web
 
 PROMPT_TOKENS = 11
+NAME = sys.argv[1] if len(sys.argv) > 1 else "fake"
 
 
 class Engine:
@@ -33,11 +35,14 @@ class Engine:
         self.asked = 0
         self.finished = 0
         self.cancelled = 0
+        self.peers: set[Any] = set()
         self.last: dict[str, Any] = {}
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         self.last = await request.json()
         self.asked += 1
+        assert request.transport is not None
+        self.peers.add(request.transport.get_extra_info("peername"))
         try:
             answer = await self._answer(request, self.last)
         except (asyncio.CancelledError, ConnectionResetError):
@@ -48,10 +53,10 @@ class Engine:
 
     async def stats(self, _: web.Request) -> web.Response:
         seen = {"asked": self.asked, "finished": self.finished, "cancelled": self.cancelled, "last": self.last}
-        return web.json_response(seen)
+        return web.json_response({**seen, "connections": len(self.peers)})
 
     async def models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
+        return web.json_response({"object": "list", "data": [{"id": NAME, "object": "model"}]})
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         orders = body["messages"][-1]["content"]
@@ -73,7 +78,7 @@ class Engine:
             return await self._stream(request, orders, tokens, usage)
         await asyncio.sleep(tokens * number(orders, "delay", 0) / 1000)
         choice = {"index": 0, "message": {"role": "assistant", "content": "word " * tokens}, "finish_reason": "stop"}
-        whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "fake", "choices": [choice]}
+        whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": NAME, "choices": [choice]}
         return web.json_response(whole if "nousage" in orders else {**whole, "usage": usage})
 
     async def _stream(
@@ -110,7 +115,7 @@ def number(orders: str, name: str, default: int) -> int:
 def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
     """One chunk of a stream."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [choice]}
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": NAME, "choices": [choice]}
 
 
 async def send(response: web.StreamResponse, event: dict[str, Any]) -> None:

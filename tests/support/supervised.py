@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from appliance.supervise.spec import Probe, ProcessSpec, ProcessState, Report, specs_to_json
-from appliance.supervise.where import LIST, read_report, supervisor_pid
+from appliance.supervise.where import LIST, read_report, reload, supervisor_pid
 from tests.support.box import environment, wait_until
 
 TINY = Path(__file__).with_name("tiny_server.py")
@@ -44,12 +44,21 @@ class Supervised:
         spec = ProcessSpec(
             name=name,
             argv=(*script, *known, *options),
-            probe=Probe(path="/", socket=str(address)),
             log=str(self.log(name)),
-            **{"stale": (str(address),), **fields},
+            **{"probe": Probe(path="/", socket=str(address)), "stale": (str(address),), **fields},
         )
         self.specs.append(spec)
         return spec
+
+    def remove(self, name: str) -> None:
+        """Take a server off the list."""
+        self.specs = [spec for spec in self.specs if spec.name != name]
+
+    def reload(self) -> str:
+        """Hand the supervisor the list as it is now; returns once it is taken, with its digest."""
+        digest = reload(self.run, tuple(self.specs))
+        wait_until(lambda: (found := self.report()) is not None and found.list_digest == digest, what="the new list")
+        return digest
 
     def socket(self, name: str) -> Path:
         """Where a server listens."""
@@ -86,6 +95,16 @@ class Supervised:
     def until_ready(self) -> None:
         """Wait until all are ready."""
         wait_until(lambda: (found := self.report()) is not None and found.all_ready, what="readiness of all")
+
+    def until_settled(self) -> None:
+        """Wait until all are ready and what was taken off the list is gone."""
+        wait_until(lambda: (found := self.report()) is not None and found.settled, what="a settled list")
+
+    def names(self) -> list[str]:
+        """The names in the last report, in order."""
+        report = read_report(self.run)
+        assert report is not None
+        return [state.name for state in report.processes]
 
     def pid(self, name: str) -> int:
         """The process that runs under a name now."""

@@ -1,6 +1,7 @@
 """A tiny HTTP server for the supervisor to keep up, that behaves as its options say.
 
     --socket FILE     listen on a UNIX socket; refuses to start when the file exists
+    --port N          listen on this port of 127.0.0.1 instead; refuses to start when somebody listens there
     --delay S         wait before it listens
     --exit-after S    end by itself this long after it listens
     --exit-code N     with which exit code (1)
@@ -65,7 +66,7 @@ class Tiny:
             start_grandchild(options.grandchild)
         time.sleep(options.delay)
         # Binding fails when the file is there: as with llama-server, a leftover would stop the start.
-        with socketserver.UnixStreamServer(str(options.socket), Answer) as server:
+        with self._server() as server:
             self._note("ready")
             if options.exit_after is not None:
                 threading.Timer(options.exit_after, os._exit, (options.exit_code,)).start()
@@ -73,6 +74,13 @@ class Tiny:
                 print(f"{number:06} ".ljust(1023, "x"))
             sys.stdout.flush()
             server.serve_forever(poll_interval=600)
+
+    def _server(self) -> socketserver.TCPServer:
+        if self._options.port is None:
+            return socketserver.UnixStreamServer(str(self._options.socket), Answer)
+        # What lingers of closed connections may be there, as with real servers; another listener may not.
+        socketserver.TCPServer.allow_reuse_address = True
+        return socketserver.TCPServer(("127.0.0.1", self._options.port), Answer)
 
     def _note(self, what: str) -> None:
         if self._options.journal:
@@ -96,6 +104,7 @@ def read_options() -> argparse.Namespace:
     """The options, as the head of this file has them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--port", type=int)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--exit-after", type=float)
     parser.add_argument("--exit-code", type=int, default=1)

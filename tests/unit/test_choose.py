@@ -24,16 +24,16 @@ CATALOGUE = Catalogue((model(EMBEDDED), model("big", 131_072)))
 
 
 def test_without_a_word_the_embedded_model_is_chosen() -> None:
-    assert choose(EngineSettings(), CATALOGUE, MACHINE).model.id == EMBEDDED
+    assert choose("chat", EngineSettings(), CATALOGUE, MACHINE).model.id == EMBEDDED
 
 
 def test_the_model_that_the_settings_name_is_chosen() -> None:
-    assert choose(EngineSettings(model="big"), CATALOGUE, MACHINE).model.id == "big"
+    assert choose("chat", EngineSettings(model="big"), CATALOGUE, MACHINE).model.id == "big"
 
 
 def test_a_model_that_is_not_in_the_catalogue_is_refused_and_the_known_ones_are_named() -> None:
     with pytest.raises(ApplianceError) as caught:
-        choose(EngineSettings(model="bigg"), CATALOGUE, MACHINE)
+        choose("chat", EngineSettings(model="bigg"), CATALOGUE, MACHINE)
     assert caught.value.code == "model-unknown"
     assert f"{EMBEDDED}, big" in caught.value.hint
 
@@ -42,16 +42,16 @@ def test_a_model_that_is_not_in_the_catalogue_is_refused_and_the_known_ones_are_
 def test_a_model_that_writes_no_text_cannot_chat(role: str) -> None:
     other = Catalogue((replace(model("eyes"), role=role),))
     with pytest.raises(ApplianceError, match=role) as caught:
-        choose(EngineSettings(model="eyes"), other, MACHINE)
+        choose("chat", EngineSettings(model="eyes"), other, MACHINE)
     assert caught.value.code == "model-cannot-chat"
 
 
 def test_no_slot_has_more_context_than_the_model_was_trained_for() -> None:
-    assert choose(EngineSettings(context=100_000), CATALOGUE, MACHINE).context == 4096
-    assert choose(EngineSettings(context=1000), CATALOGUE, MACHINE).context == 1000
-    assert choose(EngineSettings(model="big", context=100_000), CATALOGUE, MACHINE).context == 100_000
+    assert choose("chat", EngineSettings(context=100_000), CATALOGUE, MACHINE).context == 4096
+    assert choose("chat", EngineSettings(context=1000), CATALOGUE, MACHINE).context == 1000
+    assert choose("chat", EngineSettings(model="big", context=100_000), CATALOGUE, MACHINE).context == 100_000
 
 
 def test_threads_are_the_physical_cores_unless_said_otherwise() -> None:
-    assert choose(EngineSettings(), CATALOGUE, MACHINE).threads == 6
-    assert choose(EngineSettings(threads=2), CATALOGUE, MACHINE).threads == 2
+    assert choose("chat", EngineSettings(), CATALOGUE, MACHINE).threads == 6
+    assert choose("chat", EngineSettings(threads=2), CATALOGUE, MACHINE).threads == 2

@@ -1,0 +1,90 @@
+"""What is served at this moment, and how one deployment follows another while requests are answered.
+
+A request keeps the engine and the client that it was routed to, whatever is served later. So an
+engine that is no longer served may be ended once no request is on it: `leaving` is then 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from appliance.deployment import Deployment, Engine
+from appliance.engine.client import EngineClient
+from appliance.errors import ApplianceError
+
+Target = tuple[Engine, EngineClient]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served, as one value. `clients` is by the engine's role, in the order of the engines."""
+
+    deployment: Deployment
+    clients: dict[str, EngineClient]
+
+    def route(self, name: str) -> Target:
+        """The engine that serves a public name, and the client to ask it with. Raises model-not-found."""
+        engine = self.deployment.find(name)
+        if engine is None:
+            known = ", ".join(sorted({name for engine in self.deployment.engines for name in engine.names}))
+            raise ApplianceError(
+                "model-not-found", f"There is no model '{name}' here.", f"Served are: {known}.", param="model"
+            )
+        return engine, self.clients[engine.role]
+
+    def targets(self) -> list[Target]:
+        """Every engine with its client."""
+        return [(engine, self.clients[engine.role]) for engine in self.deployment.engines]
+
+
+class Switchboard:
+    """Holds what is served `now`, and exchanges it. Use it on one event loop."""
+
+    def __init__(self, deployment: Deployment, wait_s: float) -> None:
+        """Raises config-bad-value."""
+        self._wait_s = wait_s
+        self._leaving: list[EngineClient] = []
+        self._changed = asyncio.Event()
+        self.now = Served(deployment, self._clients(deployment, []))
+
+    @property
+    def leaving(self) -> int:
+        """How many requests are on engines that are no longer served."""
+        return sum(client.busy for client in self._leaving)
+
+    def take(self, deployment: Deployment) -> None:
+        """Serve this from now on. Raises config-bad-value, and then nothing has changed.
+
+        An engine that stays keeps its connections and its count, and so does one that comes back
+        while requests are still on it.
+        """
+        old = [*self.now.clients.values(), *self._leaving]
+        clients = self._clients(deployment, old)
+        stay = list(clients.values())
+        self.now = Served(deployment, clients)
+        for client in stay:
+            client.reopen()
+        gone = [client for client in old if client not in stay]
+        for client in gone:
+            client.close()
+        self._leaving = [client for client in gone if client.busy]
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def change(self) -> None:
+        """Return once another deployment is served."""
+        await self._changed.wait()
+
+    def close(self) -> None:
+        """Close all connections that wait."""
+        for client in self.now.clients.values():
+            client.close()
+
+    def _clients(self, deployment: Deployment, old: list[EngineClient]) -> dict[str, EngineClient]:
+        return {engine.role: self._client(engine, old) for engine in deployment.engines}
+
+    def _client(self, engine: Engine, old: list[EngineClient]) -> EngineClient:
+        known = (client for client in old if client.engine.is_same(engine))
+        # Whether it is held may change while the client stays, and is no business of a client.
+        return next(known, None) or EngineClient(replace(engine, held=False), self._wait_s)
