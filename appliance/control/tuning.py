@@ -18,6 +18,7 @@ from appliance.config.paths import Home
 from appliance.config.settings import EngineSettings, Settings
 from appliance.control.plan import catalogue, offloads
 from appliance.control.trial import trial
+from appliance.control.tuned import fixed, tuned_for, with_tuned
 from appliance.engine import measure
 from appliance.engine.arguments import EnginePlan
 from appliance.engine.measure import Amount, Speed
@@ -28,14 +29,12 @@ from appliance.proof import tunings
 from appliance.proof.keys import machine_key
 from appliance.proof.settings import Machine, Setting, differences
 from appliance.proof.tuning import Row, Search
-from appliance.proof.tunings import Tuned
-from appliance.selector.choose import choose
+from appliance.selector.choose import Choice, choose
 from appliance.selector.memory import Load
 from appliance.selector.places import Place, free_place, host_taken, on_gpus, on_processor
 from appliance.store import handover
 from appliance.store.locks import Lock
-from appliance.store.schema import is_current
-from appliance.store.sessions import reading, session
+from appliance.store.sessions import session
 from appliance.supervise.where import supervisor_pid
 from appliance.units import show_bytes
 
@@ -50,6 +49,8 @@ _WRITTEN = (24, 128)
 _IDLE_POLL_S = 0.5
 # A measurement that is under way when time is up may take so much longer.
 _GRACE_S = 10.0
+# Failures of a trial that say something of its setting, and end nothing else.
+_PASSED_OVER = ("engine-failed", "engine-unavailable", "no-room-to-tune")
 
 Told = Callable[[str, int, int], None]
 
@@ -111,17 +112,6 @@ class _Bench:
         )  # fmt: skip
 
 
-def tuned_for(home: Home, hardware: Hardware, model_id: str) -> Tuned | None:
-    """What tuning has found for a model on this machine; None where there was none. Changes nothing.
-
-    Raises database-broken or state-read-only.
-    """
-    if not is_current(home.database):
-        return None
-    with reading(home.database) as opened:
-        return tunings.newest(opened, machine_key(hardware), model_id)
-
-
 def tune(home: Home, settings: Settings, model: Model, limit_s: float, told: Told) -> Result:
     """Try settings for so many seconds, put on record what was found, and return it.
 
@@ -133,14 +123,14 @@ def tune(home: Home, settings: Settings, model: Model, limit_s: float, told: Tol
     home.prepare()
     with _alone(home):
         wanted = _wanted(settings, model)
-        base, context = _untuned(home, wanted)
         hardware = probe()
-        start = _with_tuned(base, wanted, tuned_for(home, hardware, model.id))
-        bench = _bench(home, model, hardware, context, start)
+        choice = choose("chat", wanted, catalogue(home), hardware)
+        start = _setting(with_tuned(choice, wanted, tuned_for(home, hardware, model.id)))
+        bench = _bench(home, model, hardware, choice.context, start)
         machine, amount = _first_look(bench, start, wanted, limit_s, deadline, told)
         search = Search(start, machine, bench.refuses)
         ended = _run(search, bench, amount, deadline, told)
-        found = differences(base, search.best)
+        found = differences(_setting(choice), search.best)
         with session(home.database) as opened:
             tunings.save(opened, machine_key(hardware), model.id, found, [as_json(row) for row in search.rows])
     return Result(model, start, search.best, found, tuple(search.rows), search.gain, ended)
@@ -186,24 +176,8 @@ def _wanted(settings: Settings, model: Model) -> EngineSettings:
     return chat.model_copy(update={"model": model.id})
 
 
-def _untuned(home: Home, wanted: EngineSettings) -> tuple[Setting, int]:
-    """What would run if nothing had ever been tuned, and the tokens of each slot. Raises model-cannot-chat."""
-    choice = choose("chat", wanted, catalogue(home), probe())
-    return Setting(choice.threads, choice.slots, choice.kv, choice.options), choice.context
-
-
-def fixed(wanted: EngineSettings) -> frozenset[str]:
-    """What the settings file has decided, so that tuning leaves it alone; threads of 0 are no decision."""
-    named = wanted.model_fields_set & {"threads", "slots", "kv"}
-    return frozenset(named if wanted.threads else named - {"threads"})
-
-
-def _with_tuned(base: Setting, wanted: EngineSettings, tuned: Tuned | None) -> Setting:
-    """What would run today."""
-    if tuned is None:
-        return base
-    found = tuned.on(base)
-    return replace(found, **{name: getattr(base, name) for name in fixed(wanted)})
+def _setting(choice: Choice) -> Setting:
+    return Setting(choice.threads, choice.slots, choice.kv, choice.options)
 
 
 def _bench(home: Home, model: Model, hardware: Hardware, context: int, start: Setting) -> _Bench:
@@ -212,24 +186,33 @@ def _bench(home: Home, model: Model, hardware: Hardware, context: int, start: Se
     known = shelf.known(model)
     file = shelf.path(known)
     gguf.check(file, known.size)
-    place = free_place(hardware)
-    if not offloads():
-        place = Place(place.host)
+    place = _free(hardware)
     bench = _Bench(home, known, file, gguf.shape(file), hardware, place, context, on_gpu=False)
     if place.gpus:
         cards = tuple(replace(gpu, memory_free=gpu.memory_total) for gpu in hardware.gpus)
         empty = free_place(replace(hardware, gpus=cards, memory_available=hardware.memory))
         # Where it will run, and not where there happens to be room: a running engine may hold the card now.
         bench = replace(bench, on_gpu=empty.has_room_for(on_gpus(bench.shape, bench.load(start), empty)))
-    if why := bench.refuses(start):
+    _insist_on_room(bench, start)
+    return bench
+
+
+def _free(hardware: Hardware) -> Place:
+    """What trials may take now; nothing of the GPUs where the engine has no code for them. Raises engine-missing."""
+    place = free_place(hardware)
+    return place if offloads() else Place(place.host)
+
+
+def _insist_on_room(bench: _Bench, setting: Setting) -> None:
+    """Raises no-room-to-tune where a trial does not fit into what is free."""
+    if why := bench.refuses(setting):
         raise ApplianceError(
             "no-room-to-tune",
-            f"A trial of {model.title} {why}.",
+            f"A trial of {bench.model.title} {why}.",
             "End what runs with `appliance down`, tune, then `appliance up`."
-            if supervisor_pid(home.run)
+            if supervisor_pid(bench.home.run)
             else "End other programs, or lower `context` or `slots` in the settings.",
         )
-    return bench
 
 
 def _first_look(
@@ -275,7 +258,7 @@ def _run(search: Search, bench: _Bench, amount: Amount, deadline: float, told: T
         except ApplianceError as error:
             if not first and time.monotonic() > deadline:
                 return False
-            if setting == search.best or error.code not in ("engine-failed", "engine-unavailable"):
+            if setting == search.best or error.code not in _PASSED_OVER:
                 raise
             search.failed(error.sentence)
             continue
@@ -291,13 +274,15 @@ def _measure(
 ) -> Speed | None:
     """Measure one setting while nobody is served; None when there is no such time before the deadline.
 
-    At `until` it is broken off. Raises engine-failed or engine-unavailable.
+    At `until` it is broken off. Raises engine-failed, engine-unavailable or no-room-to-tune.
     """
     while True:
         while _serving(bench.home):
             if time.monotonic() > deadline:
                 return None
             time.sleep(_IDLE_POLL_S)
+        # Somebody may have taken memory since it was planned.
+        _insist_on_room(replace(bench, place=_free(probe())), setting)
         with trial(bench.plan(setting), bench.home.logs / "tune.log", until) as socket:
             speed = measure.speed(socket, setting.slots, amount)
         # Somebody has come meanwhile: then it was the two of them that were measured.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlmodel import Session, col, select
 
 from appliance.engine.arguments import DEFAULTS, Options
-from appliance.proof.settings import FLASH, GUESSES, KV_TYPES, MOST_SLOTS, Setting
+from appliance.proof.settings import FLASH, GUESSES, KV_TYPES, MOST_SLOTS
 from appliance.proof.tables import Tuning
 from appliance.units import now_us
 
@@ -26,16 +26,6 @@ class Tuned:
     threads: int | None = None
     slots: int | None = None
     kv: str | None = None
-
-    def on(self, setting: Setting) -> Setting:
-        """A setting with all of this in it."""
-        return replace(
-            setting,
-            threads=self.threads or setting.threads,
-            slots=self.slots or setting.slots,
-            kv=self.kv or setting.kv,
-            options=self.options,
-        )
 
 
 def save(

@@ -19,7 +19,8 @@ from appliance.config.paths import Home, cache_folder
 from appliance.config.settings import Settings
 from appliance.control.plan import catalogue
 from appliance.control.trial import trial
-from appliance.control.tuning import tune, tuned_for
+from appliance.control.tuned import tuned_for
+from appliance.control.tuning import tune
 from appliance.engine import measure
 from appliance.engine.arguments import EnginePlan, Options
 from appliance.errors import ApplianceError

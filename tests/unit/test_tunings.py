@@ -10,7 +10,9 @@ import pytest
 
 from appliance.config.paths import Home
 from appliance.config.settings import EngineSettings
-from appliance.control.tuning import amount_for, fixed, tuned_for
+from appliance.control.plan import catalogue
+from appliance.control.tuned import fixed, tuned_for, with_tuned
+from appliance.control.tuning import amount_for
 from appliance.engine.arguments import DEFAULTS, Options
 from appliance.engine.measure import Speed
 from appliance.engine.prose import TEXT
@@ -19,6 +21,7 @@ from appliance.proof import tunings
 from appliance.proof.keys import machine_key
 from appliance.proof.settings import Setting, differences
 from appliance.proof.tunings import Tuned, read
+from appliance.selector.choose import choose
 from appliance.store.sessions import session
 
 MACHINE = Hardware("A processor", frozenset(), cores=4, memory=1 << 34)
@@ -46,7 +49,6 @@ def test_the_newest_of_a_machine_and_a_model_is_found_again(home: Home) -> None:
     before = sorted((path.name, path.stat().st_mtime_ns) for path in home.state.iterdir() if path.is_file())
     found = tuned_for(home, MACHINE, "smol")
     assert found == Tuned(best.options, 2, 8, "q8_0")
-    assert found.on(START) == best
     assert tuned_for(home, replace(MACHINE, cores=8), "smol") is None
     names = {name for name, _ in before}
     assert [one for one in before if one[0].startswith("appliance.db-gen")] == [
@@ -73,9 +75,16 @@ def test_what_another_version_has_stored_never_stops_anything() -> None:
     assert read('{"slots": 0, "threads": -1, "batch": 1e9, "reading_threads": 0}') == Tuned()
 
 
-def test_what_is_open_stays_as_it_is() -> None:
-    assert Tuned().on(START) == START
-    assert Tuned(threads=1).on(START) == replace(START, threads=1)
+def test_a_choice_takes_what_was_tuned_except_for_what_the_settings_file_names() -> None:
+    choice = choose("chat", EngineSettings(), catalogue(), MACHINE)
+    tuned = Tuned(Options(flash="off"), threads=2, slots=8, kv="q8_0")
+    assert with_tuned(choice, EngineSettings(), None) == choice
+    assert with_tuned(choice, EngineSettings(), Tuned()) == choice
+    found = with_tuned(choice, EngineSettings(), tuned)
+    assert (found.threads, found.slots, found.kv, found.options) == (2, 8, "q8_0", tuned.options)
+    named = EngineSettings(slots=2, threads=0)
+    mixed = with_tuned(choose("chat", named, catalogue(), MACHINE), named, tuned)
+    assert (mixed.threads, mixed.slots, mixed.kv) == (2, 2, "q8_0")
 
 
 def test_what_the_settings_file_names_is_its_own_business() -> None:
