@@ -80,6 +80,7 @@ class Search:
         self._tried: set[Setting] = set()
         self._kept = 0
         self._first: list[Speed] = []
+        self._seen: dict[Setting, list[Speed]] = {}
         self._waiting = self._duels()
         self._duel: _Duel | None = None
         self.rows: list[Row] = []
@@ -122,6 +123,7 @@ class Search:
 
     def told(self, speed: Speed) -> None:
         """What the last `next_trial` is like."""
+        self._seen.setdefault(self.next_trial() or self._start, []).append(speed)
         if not self._first:
             self._first.append(speed)
             self._tried.add(self._start)
@@ -159,6 +161,9 @@ class Search:
         before, after = best_of(duel.before), best_of(duel.after)
         gain = seconds(before) / seconds(after)
         why = _why_not(duel, before, after, gain)
+        if not why and seconds(after) > seconds(best_of(self._seen[duel.against])):
+            # What there was has once been faster than that: it was disturbed in all of these rounds.
+            why = "no faster than before, at a calmer moment"
         if why and (duel.rounds >= _ROUNDS or gain < _HOPELESS):
             self._end(duel, Row(duel.change, duel.setting, why=why, before=before, speed=after, gain=gain))
         elif duel.rounds > _ROUNDS:

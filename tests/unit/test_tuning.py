@@ -135,6 +135,18 @@ def test_a_passing_disturbance_neither_keeps_a_change_nor_hides_one() -> None:
     assert differences(START, search.best) == {"guess": "ngram-mod"}
 
 
+def test_a_long_disturbance_of_what_there_is_makes_no_change_look_good() -> None:
+    """Calm at first; then others take a third of the machine, and whoever needs fewer threads suffers less."""
+    turns = count()
+
+    def measured(setting: Setting) -> Speed:
+        return FLAT if next(turns) == 0 else scaled(FLAT, 0.8 if setting.threads == 3 else 0.65)
+
+    search = run(measured)
+    assert row_of(search, "threads 4 -> 3").why == "no faster than before, at a calmer moment"
+    assert search.best == START
+
+
 def test_noise_alone_hardly_ever_looks_like_a_gain() -> None:
     kept = 0
     for seed in range(30):
