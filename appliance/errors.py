@@ -74,6 +74,8 @@ KINDS: Final[dict[str, Kind]] = {
     "model-in-use": _cli("The model's file is in use"),
     "model-unknown": _cli("No model of that name is in the catalogue", WRONG_USE),
     "model-too-large": _cli("The model needs more memory than this machine has", MACHINE_CANNOT),
+    "tune-running": _cli("Another tuning of the same box is under way"),
+    "no-room-to-tune": _cli("The memory that is free now does not hold another engine beside what runs"),
     "model-cannot-chat": _cli("The model that was chosen for chat is made for something else", WRONG_USE),
     "model-cannot-serve": _cli("The model that was chosen for search is made for something else", WRONG_USE),
     "model-missing": _cli("The model's file is not on the shelf"),

@@ -16,14 +16,16 @@ class Options:
     """What may be tuned for a machine without a change in what is promised.
 
     `reading_threads` are those for prompts (0: as many as for writing), `micro_batch` is the tokens computed at
-    once, `flash` is `auto`, `on` or `off`, `guess` a way of guessing several tokens ahead (llama-server's
-    --spec-type; empty: none).
+    once, `batch` those that are handed over at once, in micro-batches and never fewer than one of them, `flash`
+    is `auto`, `on` or `off`, `guess` a way of guessing several tokens ahead (llama-server's --spec-type; empty:
+    none).
     """
 
     reading_threads: int = 0
     micro_batch: int = 512
     flash: str = "auto"
     guess: str = ""
+    batch: int = 2048
 
 
 DEFAULTS: Final = Options()
@@ -86,6 +88,8 @@ def server_arguments(binary: str, plan: EnginePlan) -> tuple[str, ...]:
 def memory_arguments(plan: EnginePlan) -> tuple[str, ...]:
     """The part of the command line that decides memory; llama-fit-params takes it too."""
     return (
+        # A batch that is smaller than the micro-batch would cut that down.
+        "--batch-size", str(max(plan.options.batch, plan.options.micro_batch)),
         "--ubatch-size", str(plan.options.micro_batch),
         # What fits was planned: the engine must not change it on its own.
         "--fit", "off",

@@ -1,7 +1,9 @@
 """Measure a running llama-server: its speed, and its memory once its slots are full.
 
-It is asked over its own socket, past the gateway, so nothing of this is on anybody's account. The text
-that it reads is ordinary prose: repeated tokens would flatter engines that guess ahead.
+It is asked over its own socket, past the gateway, so nothing of this is on anybody's account. Engines may guess
+ahead from what they have read and written, for anybody: so the text that they read is prose that repeats
+nothing, each request begins at another place of it, and answers are drawn at the engine's usual temperature, each
+with a number of its own. Else a model would repeat its text, or another slot's answer, and be flattered.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.engine.prose import TEXT
 from appliance.errors import ApplianceError
 from appliance.supervise.unix import UnixConnection
 
 # Reading a whole context on a slow processor.
 _ANSWER_S = 1800.0
+# The engine's own default, which is what people get who ask for none.
+_TEMPERATURE = 0.8
 _READ = 256
 _WRITTEN = 48
 # What is asked first, to see how slow it is; and how long reading and writing should then take.
@@ -27,15 +32,6 @@ _GLANCE = 32
 _MOMENT_S = 3.0
 # Room for what is written after a context has been filled.
 _ROOM = 16
-
-_TEXT = """The delivery of Tuesday arrived with two pallets missing, and the warehouse noted it on paper but not
-in the system. Mrs. Keller asks what she should tell the customer in Bremen, who needs the pumps for a plant that is to
-start next Monday. The carrier says that the pallets were never loaded; our own pictures show that they stood at gate
-four at half past five. Please draft a short answer that apologizes, names a new date, and offers to send the smaller
-parts ahead by courier at our cost. Keep in mind that the framework contract gives us five working days before a penalty
-of half a percent for each day is due. Attached are the order, the slip, and the list of serial numbers. For the
-meeting on Thursday, make a table of all late deliveries of this quarter: number, customer, days late, cause, and what
-it has cost us. Group them by cause, and add one line on each of the three largest with a proposal to prevent it. """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +43,28 @@ class Speed:
     together: float
 
 
-def speed(socket: str, slots: int) -> Speed:
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Tokens of one measurement: `read` and `written` for one user, `begun` those in each slot when all write."""
+
+    read: int
+    written: int
+    begun: int = _GLANCE
+
+
+def speed(socket: str, slots: int, amount: Amount | None = None) -> Speed:
     """How fast an engine is now. Takes each slot for some seconds. Raises engine-unavailable.
 
-    A slow engine is asked for less, so that it takes no longer.
+    Unless it is said how much, a slow engine is asked for less, so that it takes no longer.
     """
-    tokens = _tokens(socket, _READ)
-    first = _complete(socket, tokens[:_GLANCE], _GLANCE // 4, slot=0)
-    read = _within(first["prompt_per_second"], _GLANCE, _READ)
-    written = _within(first["predicted_per_second"], _GLANCE // 4, _WRITTEN)
-    # From its end: what was read at the glance is in the slot's cache, and would not be read again.
-    alone = _complete(socket, tokens[-read:], written, slot=0)
-    short = tokens[:_GLANCE]
-    _each(slots, lambda slot: _complete(socket, [tokens[slot], *short], 1, slot=slot))
+    prose = _prose(socket)
+    amount = amount or _affordable(socket, prose)
+    alone = _complete(socket, _cut(prose, 0, amount.read), amount.written, slot=0)
+    texts = [_cut(prose, len(prose) * (slot + 1) // (slots + 1), amount.begun) for slot in range(slots)]
+    _each(slots, lambda slot: _complete(socket, texts[slot], 1, slot=slot))
     began = time.monotonic()
     # What was read a moment ago is in each slot's cache, so from here on nearly all is writing.
-    answers = _each(slots, lambda slot: _complete(socket, [tokens[slot], *short], written, slot=slot))
+    answers = _each(slots, lambda slot: _complete(socket, texts[slot], amount.written, slot=slot, seed=slot + 1))
     took = time.monotonic() - began
     return Speed(
         prompt=float(alone["prompt_per_second"]),
@@ -73,8 +75,16 @@ def speed(socket: str, slots: int) -> Speed:
 
 def glance(socket: str, slots: int) -> None:
     """Have every slot read and write a little: an engine that can do this, works. Raises engine-unavailable."""
-    tokens = _tokens(socket, _GLANCE)
+    tokens = _cut(_prose(socket), 0, _GLANCE)
     _each(slots, lambda slot: _complete(socket, tokens, 4, slot=slot))
+
+
+def _affordable(socket: str, prose: list[int]) -> Amount:
+    """What takes no longer than a measurement should."""
+    # The end of the prose: what is read from its beginning later must not be in the slot's cache.
+    first = _complete(socket, prose[-_GLANCE:], _GLANCE // 4, slot=0)
+    read = _within(first["prompt_per_second"], _GLANCE, _READ)
+    return Amount(read, _within(first["predicted_per_second"], _GLANCE // 4, _WRITTEN))
 
 
 def _within(per_second: float, least: int, most: int) -> int:
@@ -84,7 +94,7 @@ def _within(per_second: float, least: int, most: int) -> int:
 
 def reading_speed(socket: str, role: str, context: int) -> Speed:
     """How fast an engine reads that writes nothing (`embed` or `rerank`). Raises engine-unavailable."""
-    text = " ".join(_TEXT.split()[: min(_READ, context) // 2])
+    text = " ".join(TEXT.split()[: min(_READ, context) // 2])
     path, body = ("/v1/embeddings", {"input": text}) if role == "embed" else ("/v1/rerank", _pair(text))
     began = time.monotonic()
     said = json.loads(_ask(socket, "POST", path, body))
@@ -99,7 +109,7 @@ def _pair(text: str) -> dict[str, Any]:
 
 def fill(socket: str, slots: int, tokens: int) -> None:
     """Have all slots read so many tokens at once. Raises engine-unavailable."""
-    wanted = _tokens(socket, tokens - _ROOM)
+    wanted = _cut(_prose(socket), 0, tokens - _ROOM)
     _each(slots, lambda slot: _complete(socket, [wanted[slot], *wanted[1:]], 4, slot=slot))
 
 
@@ -127,24 +137,40 @@ def memory_of(pid: int) -> tuple[int, int]:
 _KINDS = ("RssAnon", "RssFile")
 
 
-def _tokens(socket: str, count: int) -> list[int]:
-    """So many tokens of prose."""
-    body = {"content": _TEXT}
-    found: list[int] = json.loads(_ask(socket, "POST", "/tokenize", body))["tokens"]
-    return (found * (count // len(found) + 1))[:count]
+def _prose(socket: str) -> list[int]:
+    """All of the prose as this model's tokens."""
+    found: list[int] = json.loads(_ask(socket, "POST", "/tokenize", {"content": TEXT}))["tokens"]
+    return found
 
 
-def _complete(socket: str, tokens: list[int], written: int, slot: int) -> dict[str, Any]:
+def _cut(tokens: list[int], start: int, count: int) -> list[int]:
+    """So many tokens from a place on; past the end it goes on at the beginning."""
+    turned = tokens[start:] + tokens[:start]
+    return (turned * (count // len(turned) + 1))[:count]
+
+
+def _complete(socket: str, tokens: list[int], written: int, slot: int, seed: int = 0) -> dict[str, Any]:
     """Read these tokens in a slot and write so many; returns the engine's timings."""
-    body = {"prompt": tokens, "n_predict": written, "id_slot": slot, "ignore_eos": True, "temperature": 0}
+    body = {
+        "prompt": tokens,
+        "n_predict": written,
+        "id_slot": slot,
+        "ignore_eos": True,
+        "temperature": _TEMPERATURE,
+        "seed": seed,
+    }
     timings: dict[str, Any] = json.loads(_ask(socket, "POST", "/completion", body))["timings"]
     return timings
 
 
 def _each(slots: int, work: Any) -> list[Any]:
     """Do it in every slot at once."""
-    with ThreadPoolExecutor(slots) as pool:
+    pool = ThreadPoolExecutor(slots)
+    try:
         return list(pool.map(work, range(slots)))
+    finally:
+        # After Ctrl-C nobody waits for answers: who owns the engine ends it, or it finds that we have gone.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _ask(socket: str, method: str, path: str, body: Any = None) -> bytes:

@@ -59,6 +59,11 @@ def ensure(path: Path) -> None:
     )
 
 
+def is_current(path: Path) -> bool:
+    """Whether a database is there and has this version's schema; changes nothing. Raises database-broken."""
+    return _revision(path) == HEAD
+
+
 def _revision(path: Path) -> str | None:
     """The schema revision of a database file; None when it is new or has no schema yet."""
     if not path.exists():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, create_engine
@@ -21,14 +21,8 @@ from appliance.store.schema import connect, ensure
 def session(path: Path) -> Iterator[Session]:
     """A session on an up-to-date database, committed at the end of the block."""
     ensure(path)
-
-    def opened() -> sqlite3.Connection:
-        return connect(path)
-
-    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
-    event.listen(engine, "begin", _begin)
     try:
-        with Session(engine) as opened_session:
+        with Session(_engine(path)) as opened_session:
             yield opened_session
             generation.change(path)
             opened_session.commit()
@@ -36,6 +30,25 @@ def session(path: Path) -> Iterator[Session]:
     except DatabaseError as error:
         # What is the code's own mistake stays one.
         raise _explain(path, error.orig) or error from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Session]:
+    """A session on a database that `schema.is_current`, for reading only: nothing of it is kept."""
+    try:
+        with Session(_engine(path)) as opened_session:
+            yield opened_session
+    except DatabaseError as error:
+        raise _explain(path, error.orig) or error from error
+
+
+def _engine(path: Path) -> Engine:
+    def opened() -> sqlite3.Connection:
+        return connect(path)
+
+    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _explain(path: Path, error: BaseException | None) -> ApplianceError | None:

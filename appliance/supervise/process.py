@@ -139,6 +139,10 @@ class Process:
         """Whether not even killing it has ended it."""
         return self._kill_at is not None and now >= self._kill_at + _KILLED_S and not self.gone()
 
+    def kill(self) -> None:
+        """End it, and all that it started, at once: for what has nothing to lose."""
+        self._signal(signal.SIGKILL)
+
     def _signal(self, number: int) -> None:
         if self._child is not None and not self.gone():
             _signal_group(self._child.pid, number)

@@ -25,7 +25,17 @@ READING = {
     "models fit",
 }
 DESTRUCTIVE = {"keys revoke", "models rm", "models gc"}
-ACTING = {"up", "down", "keys create", "models pull", "models prove", "models use", "serve", "engine build"}
+ACTING = {
+    "up",
+    "down",
+    "keys create",
+    "models pull",
+    "models prove",
+    "models tune",
+    "models use",
+    "serve",
+    "engine build",
+}
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}
 

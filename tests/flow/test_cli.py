@@ -38,6 +38,7 @@ READING = {
     "models pull": (),
     "models rm": ("smollm2-135m-instruct",),
     "models show": ("smollm2-135m-instruct",),
+    "models tune": (),
     "models use": ("smollm2-135m-instruct",),
     "models verify": (),
     "status": (),
