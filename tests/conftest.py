@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from appliance.artifacts.shelf import Shelf
 from appliance.config.paths import cache_folder
 from appliance.control.plan import catalogue
+from appliance.engine.location import find
 from appliance.selector.choose import EMBEDDED
 from tests.support.box import Box
 from tests.support.engines import FakeEngine
@@ -59,3 +61,17 @@ def model_file() -> Path:
     folder = cache_folder() / "tests-models"
     folder.mkdir(parents=True, exist_ok=True)
     return Shelf(folder).pull(catalogue().get(EMBEDDED), lambda done, total: None)
+
+
+@pytest.fixture
+def gpu_engine(tmp_path: Path) -> Path:
+    """The installed engine, said to be built for CUDA: what a driver that fails makes of a real one."""
+    folder = tmp_path / "path/llama_cpp"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    for file in find().parent.iterdir():
+        (folder / "lib" / file.name).symlink_to(file)
+    about = folder / "lib/backend.json"
+    about.unlink(missing_ok=True)
+    about.write_text(json.dumps({"backend": "cuda", "architectures": ["89"], "version": "0", "key": "0"}))
+    return folder.parent

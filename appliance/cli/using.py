@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from appliance.cli.output import document, say
 
 if TYPE_CHECKING:
     from appliance.catalog.models import Model
+    from appliance.control.use import Used
 
 
 class UseRole(StrEnum):
@@ -47,7 +48,6 @@ def use(
     from appliance.control.plan import catalogue
     from appliance.control.use import check
     from appliance.control.use import use as use_now
-    from appliance.proof.words import sentence, summary
 
     home = home_of(context)
     home.prepare()
@@ -61,27 +61,37 @@ def use(
     else:
         fetch(shelf, model)
     found = use_now(home, settings, model, role.value, tokens, slots, say)
-    choice, proof = found.choice, found.proof
     if as_json:
-        document(
-            {
-                "id": model.id,
-                "role": role.value,
-                "context": choice.context,
-                "slots": choice.slots,
-                "kv": choice.kv,
-                "serving": proof is not None or found.was_in_use,
-                "proof": summary(proof) if proof else None,
-            }
-        )
-        return
-    shape = f"{choice.slots} slots of {choice.context} tokens"
-    if found.was_in_use:
-        say(f"{model.title} serves {role.value} already, {shape}.")
-    elif proof is None:
-        say(f"{model.title} is chosen for {role.value}, {shape}. Start it with `appliance up`.")
+        document(_document(found, role))
     else:
-        say(f"{model.title} serves {role.value} now, {shape}: {sentence(proof)}.")
+        say(_sentence(found, role))
+
+
+def _document(found: Used, role: UseRole) -> dict[str, Any]:
+    from appliance.proof.words import summary
+
+    choice, proof = found.choice, found.proof
+    return {
+        "id": choice.model.id,
+        "role": role.value,
+        "context": choice.context,
+        "slots": choice.slots,
+        "kv": choice.kv,
+        "serving": proof is not None or found.was_in_use,
+        "proof": summary(proof) if proof else None,
+    }
+
+
+def _sentence(found: Used, role: UseRole) -> str:
+    from appliance.proof.words import sentence
+
+    choice = found.choice
+    title, shape = choice.model.title, f"{choice.slots} slots of {choice.context} tokens"
+    if found.was_in_use:
+        return f"{title} serves {role.value} already, {shape}."
+    if found.proof is None:
+        return f"{title} is chosen for {role.value}, {shape}. Start it with `appliance up`."
+    return f"{title} serves {role.value} now, {shape}: {sentence(found.proof)}."
 
 
 def _insist(model: Model, *, accept: bool) -> None:

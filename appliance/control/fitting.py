@@ -14,11 +14,16 @@ from appliance.selector.places import free_place
 from appliance.selector.plan import loads
 
 
-def without(hardware: Hardware, pids: set[int]) -> Hardware:
-    """The machine as it is once these processes have ended: what they hold of its GPUs is free again."""
+def without(hardware: Hardware, old: Planned | None, pids: set[int]) -> Hardware:
+    """The machine as it is once the old engine, these processes, has ended: what it holds of the GPUs is free again.
+
+    Where a driver does not say who holds what, it is what was planned.
+    """
+    share = old.gpu // len(hardware.gpus) if old and old.plan.on_gpu and hardware.gpus else 0
 
     def freed(gpu: Gpu) -> Gpu:
-        held = sum(user.bytes or 0 for user in gpu.users if user.pid in pids)
+        told = [user.bytes for user in gpu.users if user.pid in pids and user.bytes is not None]
+        held = sum(told) if told else share
         left = tuple(user for user in gpu.users if user.pid not in pids)
         return replace(gpu, memory_free=min(gpu.memory_total, gpu.memory_free + held), users=left)
 

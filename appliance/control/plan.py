@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from appliance.config.settings import Role, Settings
 from appliance.config.version import VERSION
 from appliance.control.room import Room
 from appliance.control.running import Planned
+from appliance.control.tuned import tuned_for, with_tuned
 from appliance.deployment import Deployment, Engine
 from appliance.engine.arguments import EnginePlan
 from appliance.engine.location import find, installed
@@ -74,7 +75,9 @@ def make_plan(home: Home, settings: Settings) -> Plan:
         known, hardware = catalogue(home), probe()
         room = Room(hardware, offloads=offloads())
         for role, wanted in ours.items():
-            engine, one = plan_engine(home, role, choose(role, wanted, known, hardware), room)
+            choice = choose(role, wanted, known, hardware)
+            tuned = with_tuned(choice, wanted, tuned_for(home, hardware, choice.model.id))
+            engine, one = plan_engine(home, role, choice, room, tuned=tuned)
             engines.append(engine)
             planned.append(one)
     processes = (*(engine_process_of(home, one) for one in planned), _gateway_process(home, settings))
@@ -86,15 +89,20 @@ def offloads() -> bool:
     return installed().backend != "cpu"
 
 
-def plan_engine(home: Home, role: Role, choice: Choice, room: Room, process: str = "") -> tuple[Engine, Planned]:
-    """One engine: what the request path is to know of it, and how it is run.
+def plan_engine(
+    home: Home, role: Role, choice: Choice, room: Room, process: str = "", *, tuned: Choice | None = None
+) -> tuple[Engine, Planned]:
+    """One engine: what the request path is to know of it, and how it is run; as `tuned` where there is room for that.
 
     Raises model-missing, model-truncated, model-not-gguf or model-too-large.
     """
     process = process or role
-    engine = _engine(home, role, choice, process)
+    model, file = _file(home, choice.model)
+    shape = gguf.shape(file)
+    if tuned is not None:
+        choice = room.better(shape, tuned, choice)
+    engine = _engine(home, role, replace(choice, model=model), file, process)
     assert engine.socket and engine.file
-    shape = gguf.shape(Path(engine.file))
     seat = room.seat(shape, choice)
     load = choice.load
     plan = EnginePlan(
@@ -118,11 +126,17 @@ def engine_process_of(home: Home, one: Planned) -> ProcessSpec:
     return engine_process(find(), one.plan, home.logs / f"{one.process}.log", one.process)
 
 
-def _engine(home: Home, role: Role, choice: Choice, process: str) -> Engine:
+def _file(home: Home, chosen: Model) -> tuple[Model, Path]:
+    """A model as the shelf knows it, and its file. Raises model-missing, model-truncated or model-not-gguf."""
     shelf = Shelf(home.models)
-    model = shelf.known(choice.model)
+    model = shelf.known(chosen)
     file = shelf.path(model)
     gguf.check(file, model.size)
+    return model, file
+
+
+def _engine(home: Home, role: Role, choice: Choice, file: Path, process: str) -> Engine:
+    model = choice.model
     return Engine(
         role=role,
         model=model.id,

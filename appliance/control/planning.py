@@ -55,7 +55,7 @@ def _measured(home: Home, hardware: Hardware) -> dict[str, Measured]:
     with session(home.database) as opened:
         return {
             model: Measured(
-                load=Load(one.context, one.slots),
+                load=Load(one.context, one.slots, one.kv),
                 on_gpu=bool(one.offloaded),
                 planned=one.planned_gpu if one.offloaded else one.planned_host,
                 taken=one.taken_gpu if one.offloaded else one.taken_host,

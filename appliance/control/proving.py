@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 
 import psutil
 
@@ -39,6 +41,8 @@ _FILL_S = 20.0
 _LEAST_FILL = 64
 # A measurement that would be an alarm is made again: it may have met a passing load.
 _TRIES = 3
+# Between two looks at the clocks.
+_CLOCKS_S = 0.5
 _NO_SPEED = Speed(0.0, 0.0, 0.0)
 _WRITING = ("chat", "small")
 
@@ -93,31 +97,8 @@ def prove_engine(
     known = brief or (last is not None and last.plan == plan and last.filled > 0 and not full and not new_baseline)
     speed, around = _brief(one) if brief else _speed(one, pid, base)
     filled = (last.filled if last else 0) if known else _fill(one, speed, full=full)
-    taken = _memory(pid, probe() if one.plan.on_gpu else hardware)
-    dry = dry_run(find("llama-fit-params"), one.plan)
-    found = Proof(
-        at=now_us(),
-        machine=machine,
-        model=one.plan.model,
-        role=one.plan.role,
-        plan=plan,
-        pid=pid,
-        context=one.plan.context,
-        slots=one.plan.slots,
-        filled=filled,
-        planned_host=one.host,
-        taken_host=taken.host,
-        planned_gpu=one.gpu,
-        taken_gpu=taken.gpu,
-        planned_context=one.context,
-        dry_context=sum(part.context for part in dry),
-        planned_compute=one.compute,
-        dry_compute=sum(part.compute for part in dry),
-        prompt_speed=speed.prompt,
-        alone_speed=speed.alone,
-        together_speed=speed.together,
-        offloaded=_offloaded(one, taken),
-    )
+    found = _proof(one, pid, machine, speed, _memory(pid, probe() if one.plan.on_gpu else hardware))
+    found.filled = filled
     # What is measured beside other work is no measure for later.
     found.is_baseline = new_baseline or (base is None and speed is not _NO_SPEED and not around.is_busy)
     alarm = judge(found, None if new_baseline else base, around)
@@ -133,6 +114,34 @@ def prove_engine(
     return found
 
 
+def _proof(one: Planned, pid: int, machine: str, speed: Speed, taken: _Memory) -> Proof:
+    """What was planned, what llama.cpp's dry run says, and what was measured, in one row."""
+    dry = dry_run(find("llama-fit-params"), one.plan)
+    return Proof(
+        at=now_us(),
+        machine=machine,
+        model=one.plan.model,
+        role=one.plan.role,
+        plan=plan_key(one.plan),
+        pid=pid,
+        context=one.plan.context,
+        slots=one.plan.slots,
+        kv=one.plan.kv,
+        planned_host=one.host,
+        taken_host=taken.host,
+        planned_gpu=one.gpu,
+        taken_gpu=taken.gpu,
+        planned_context=one.context,
+        dry_context=sum(part.context for part in dry),
+        planned_compute=one.compute,
+        dry_compute=sum(part.compute for part in dry),
+        prompt_speed=speed.prompt,
+        alone_speed=speed.alone,
+        together_speed=speed.together,
+        offloaded=_offloaded(one, taken),
+    )
+
+
 def _pids(home: Home) -> dict[str, int]:
     """The processes that are ready, by name."""
     report = read_report(home.run) if supervisor_pid(home.run) else None
@@ -146,11 +155,10 @@ def _speed(one: Planned, pid: int, base: Proof | None) -> tuple[Speed, Circumsta
     for _ in range(_TRIES):
         if not measure.is_idle(one.plan.socket):
             break
-        with _others(pid) as busy:
+        with _others(pid) as busy, _clocks() as clocks:
             found = _measured(one)
-            clocks = held_down()
         if found.alone >= best.alone:
-            best, around = found, Circumstances(around.hardware, busy(), clocks)
+            best, around = found, Circumstances(around.hardware, busy(), clocks())
         if base is None or best.alone >= LEAST_SPEED * base.alone_speed:
             break
     return best, around
@@ -213,6 +221,23 @@ def _others(pid: int) -> Iterator[Callable[[], float]]:
     yield busy
     took = time.monotonic() - began
     found = max(0.0, (_used(engine, own) - before) / took) if took else 0.0
+
+
+@contextmanager
+def _clocks() -> Iterator[Callable[[], str]]:
+    """Looks at the clocks while something computes: at rest they are low by design."""
+    ended, said = Event(), [""]
+
+    def look() -> None:
+        while not ended.wait(_CLOCKS_S):
+            said[0] = held_down() or said[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(look)
+        try:
+            yield lambda: said[0]
+        finally:
+            ended.set()
 
 
 def _used(engine: psutil.Process, own: psutil.Process) -> float:

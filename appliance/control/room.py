@@ -55,6 +55,12 @@ class Room:
         self._left = self._left.less(found.need)
         return found
 
+    def better(self, shape: Shape, tuned: Choice, choice: Choice) -> Choice:
+        """The tuned choice, unless there is no room for it where there is for the other. Takes no room."""
+        seat, other = self._seat(shape, tuned), self._seat(shape, choice)
+        fits = host_taken(seat.need) <= self._left.host and seat.on_gpu >= other.on_gpu
+        return tuned if fits else choice
+
     def _seat(self, shape: Shape, choice: Choice) -> Seat:
         if not self._left.gpus:
             return Seat(on_processor(shape, choice.load, self._hardware), on_gpu=False, off_gpu=self._why_none())

@@ -17,6 +17,7 @@ from appliance.control.plan import catalogue, engine_process_of, offloads, plan_
 from appliance.control.room import Room
 from appliance.control.running import Planned
 from appliance.control.switch import TURN, Exchange, Told, other_process, recover, switch
+from appliance.control.tuned import tuned_for, with_tuned
 from appliance.control.up import note_settings
 from appliance.errors import ApplianceError
 from appliance.hardware.facts import Hardware
@@ -34,6 +35,18 @@ class Used:
     choice: Choice
     proof: Proof | None
     was_in_use: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A model for a role on this machine: as wished, as it would be had nobody `named` anything, and as tuned."""
+
+    role: Role
+    hardware: Hardware
+    choice: Choice
+    plain: Choice
+    tuned: Choice
+    named: frozenset[str]
 
 
 def check(home: Home, settings: Settings, model: Model, role: Role) -> None:
@@ -57,34 +70,51 @@ def use(
     Raises model-missing, model-too-large, and what the exchange raises; then everything is as it was.
     """
     check(home, settings, model, role)
-    wish = _wish(home, settings, model, role, context, slots)
     with turn(home.run / TURN):
+        wish = _wish(home, settings, model, role, context, slots)
         if supervisor_pid(home.run) is None:
-            choice = _fitted(home, wish, probe(), ())
-            _keep(home, role, choice)
+            choice = _fitted(home, wish.choice, wish.hardware, ())
+            _keep(home, wish, choice)
             return Used(choice, None)
         recover(home, settings.gateway)
-        old = next((one for one in running.read(home) if one.plan.role == role), None)
-        others = tuple(one for one in running.read(home) if one.plan.role != role)
-        hardware = probe()
-        then = without(hardware, _pids(home, old))
-        choice = _fitted(home, wish, then, others)
-        room = Room(then, offloads=offloads(), taken=sum(one.room for one in others))
-        engine, planned = plan_engine(home, role, choice, room, other_process(home, role))
-        if old is not None and _same(old, planned):
-            _keep(home, role, choice)
-            return Used(choice, None, was_in_use=True)
-        beside = old is None or fits_beside(planned, hardware)
-        exchange = Exchange(engine, planned, engine_process_of(home, planned), beside)
-        proof = switch(home, settings.gateway, exchange, lambda: _keep(home, role, choice), told)
-        return Used(choice, proof)
+        return _exchanged(home, settings, wish, told)
 
 
-def _wish(home: Home, settings: Settings, model: Model, role: Role, context: int | None, slots: int | None) -> Choice:
-    wanted = settings.engines.get(role, EngineSettings())
+def _exchanged(home: Home, settings: Settings, wish: _Wish, told: Told) -> Used:
+    """Have what runs exchanged, and keep the choice once it serves."""
+    role = wish.role
+    old = next((one for one in running.read(home) if one.plan.role == role), None)
+    others = tuple(one for one in running.read(home) if one.plan.role != role)
+    then = without(wish.hardware, old, _pids(home, old))
+    choice = _fitted(home, wish.choice, then, others)
+    room = Room(then, offloads=offloads(), taken=sum(one.room for one in others))
+    # What tuning found is for the model as it was wished; one that had to shrink is another.
+    tuned = wish.tuned if choice == wish.choice else None
+    engine, planned = plan_engine(home, role, choice, room, other_process(home, role), tuned=tuned)
+    if old is not None and _same(old, planned):
+        _keep(home, wish, choice)
+        return Used(choice, None, was_in_use=True)
+    beside = old is None or fits_beside(planned, wish.hardware)
+    exchange = Exchange(engine, planned, engine_process_of(home, planned), beside)
+    proof = switch(home, settings.gateway, exchange, lambda: _keep(home, wish, choice), told)
+    return Used(replace(choice, slots=planned.plan.slots, kv=planned.plan.kv), proof)
+
+
+def _wish(home: Home, settings: Settings, model: Model, role: Role, context: int | None, slots: int | None) -> _Wish:
     changed = {"model": model.id, "context": context, "slots": slots}
-    wanted = wanted.model_copy(update={key: value for key, value in changed.items() if value is not None})
-    return choose(role, wanted, catalogue(home), probe())
+    wanted = settings.engines.get(role, EngineSettings()).model_copy(
+        update={name: value for name, value in changed.items() if value is not None}
+    )
+    known, hardware = catalogue(home), probe()
+    choice = choose(role, wanted, known, hardware)
+    return _Wish(
+        role,
+        hardware,
+        choice,
+        plain=choose(role, EngineSettings(model=model.id), known, hardware),
+        tuned=with_tuned(choice, wanted, tuned_for(home, hardware, model.id)),
+        named=frozenset(wanted.model_fields_set),
+    )
 
 
 def _fitted(home: Home, wish: Choice, hardware: Hardware, others: tuple[Planned, ...]) -> Choice:
@@ -103,12 +133,16 @@ def _same(old: Planned, new: Planned) -> bool:
     return old.plan == replace(new.plan, socket=old.plan.socket)
 
 
-def _keep(home: Home, role: Role, choice: Choice) -> None:
-    """Write the choice into the settings, and note that this is what runs."""
-    values: dict[str, str | int] = {"model": choice.model.id, "context": choice.context, "slots": choice.slots}
-    wanted = load(home.config).engines.get(role)
-    if choice.kv != (wanted.kv if wanted else "f16"):
-        values["kv"] = choice.kv
-    set_engine(home.config, role, values)
+def _keep(home: Home, wish: _Wish, choice: Choice) -> None:
+    """Write the choice into the settings, and note that this is what runs.
+
+    What nobody has named, and nothing had to shrink, stays open for tuning to find.
+    """
+    values: dict[str, str | int] = {"model": choice.model.id}
+    for name in ("context", "slots", "kv"):
+        value = getattr(choice, name)
+        if name in wish.named or value != getattr(wish.plain, name):
+            values[name] = value
+    set_engine(home.config, wish.role, values)
     if supervisor_pid(home.run) is not None:
         note_settings(home, load(home.config))

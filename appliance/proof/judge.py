@@ -60,7 +60,8 @@ def _too_much(now: Proof) -> str:
     """Which memory it takes too much of; empty when of none."""
     both = (("graphics memory", now.taken_gpu, now.planned_gpu), ("memory", now.taken_host, now.planned_host))
     for memory, taken, planned in both:
-        if taken > planned * _MOST_MEMORY:
+        # A card that was not planned for at all is no excess: a driver may keep some of it for any program.
+        if planned and taken > planned * _MOST_MEMORY:
             return f"{show_bytes(taken)} of {memory} taken, {show_bytes(planned)} planned."
     return ""
 

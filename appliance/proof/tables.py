@@ -30,6 +30,7 @@ class Proof(SQLModel, table=True):
     is_baseline: bool = False
     context: int
     slots: int
+    kv: str = "f16"
     filled: int = 0
     planned_host: int = Field(sa_type=BigInteger)
     taken_host: int = Field(sa_type=BigInteger)

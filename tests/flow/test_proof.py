@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from appliance.engine.location import find
 from appliance.proof import records
 from appliance.proof.tables import Proof
 from appliance.store.sessions import session
@@ -113,20 +111,6 @@ def test_slower_than_the_baseline_is_an_alarm_and_a_new_baseline_ends_it(up: Box
 
 def test_without_a_running_box_there_is_nothing_to_prove(box: Box) -> None:
     assert box.document("models", "prove", code=1)["error"]["code"] == "not-running"
-
-
-@pytest.fixture
-def gpu_engine(tmp_path: Path) -> Path:
-    """The installed engine, said to be built for CUDA: what a driver that fails makes of a real one."""
-    folder = tmp_path / "path/llama_cpp"
-    (folder / "lib").mkdir(parents=True)
-    (folder / "__init__.py").touch()
-    for file in find().parent.iterdir():
-        (folder / "lib" / file.name).symlink_to(file)
-    about = folder / "lib/backend.json"
-    about.unlink(missing_ok=True)
-    about.write_text(json.dumps({"backend": "cuda", "architectures": ["89"], "version": "0", "key": "0"}))
-    return folder.parent
 
 
 @pytest.mark.parametrize(

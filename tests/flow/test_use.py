@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
@@ -15,12 +16,18 @@ import pytest
 
 from appliance.config.load import load
 from appliance.config.paths import Home
+from appliance.control import changing, running
 from appliance.control import use as use_module
 from appliance.control.plan import catalogue
 from appliance.errors import ApplianceError
 from appliance.hardware.probe import probe
+from appliance.proof import tunings
+from appliance.proof.keys import machine_key
 from appliance.selector.choose import EMBEDDED
-from tests.support.box import Box, ask, environment, wait_until
+from appliance.store.sessions import session
+from appliance.units import GIB
+from tests.support.box import ROOT, Box, ask, environment, wait_until
+from tests.support.nvml import Nvml, StubGpu
 
 pytestmark = pytest.mark.model
 
@@ -197,6 +204,39 @@ def test_without_room_for_both_a_model_that_does_not_start_gives_the_old_one_bac
     assert served(up) == EMBEDDED
 
 
+def test_a_model_that_is_not_where_it_was_planned_does_not_take_over(
+    up: Box, nvml: Nvml, gpu_engine: Path, tmp_path: Path
+) -> None:
+    settings, before = up.config.read_text(), names(up)
+    card = StubGpu("NVIDIA GeForce RTX 4090", 24 * GIB, 23 * GIB)
+    env = nvml.environment(tmp_path / "gpus", card) | {"PYTHONPATH": f"{gpu_engine}:{ROOT}"}
+    done = up.run("models", "use", "second", code=1, env=env, timeout=300)
+    assert "switch-refused" in done.stderr
+    assert "the engine did not use it" in done.stderr
+    assert (served(up), names(up)) == (EMBEDDED, before)
+    assert up.config.read_text() == settings
+    assert up.document("status")["healthy"] is True
+
+
+def test_a_gateway_that_does_not_take_the_route_leaves_everything_to_the_next_up(
+    up: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, settings = Home(up.config, up.state), up.config.read_text()
+    gateway = next(one["pid"] for one in up.document("status")["processes"] if one["name"] == "serve")
+    monkeypatch.setattr(changing, "_TAKEN_S", 1.0)
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        with pytest.raises(ApplianceError) as caught:
+            use_module.use(home, load(home.config), catalogue(home).get("second"), "chat", None, None, print)
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    assert caught.value.code == "switch-failed"
+    up.run("up", "--no-prove")
+    assert served(up) == EMBEDDED
+    assert up.document("status")["healthy"] is True
+    assert up.config.read_text() == settings
+
+
 def test_a_model_that_needs_a_yes_is_not_fetched_without_it(up: Box) -> None:
     done = up.run("models", "use", "llama-2-7b-q4_k_m", code=4)
     assert "needs-yes" in done.stderr
@@ -214,3 +254,31 @@ def test_while_the_box_is_down_only_the_choice_is_kept(up: Box) -> None:
         assert served(up) == "second"
     finally:
         up.run("up", "--no-prove")
+
+
+def test_what_nobody_has_named_stays_open_for_tuning(box: Box, model_file: Path) -> None:
+    (box.state / "models").mkdir(parents=True)
+    (box.state / "models" / model_file.name).symlink_to(model_file)
+    box.run("models", "use", EMBEDDED)
+    assert load(box.config).engines["chat"].model_fields_set == {"model"}
+    box.run("models", "use", EMBEDDED, "--slots", "4")
+    assert load(box.config).engines["chat"].model_fields_set == {"model", "slots"}
+
+
+def test_what_was_tuned_is_served_and_what_the_settings_name_outranks_it(box: Box, model_file: Path) -> None:
+    (box.state / "models").mkdir(parents=True)
+    (box.state / "models" / model_file.name).symlink_to(model_file)
+    box.configure("[engines.chat]\ncontext = 1024\nkv = 'f16'\n")
+    box.run("up", "--no-prove")
+    with session(box.state / "appliance.db") as opened:
+        found: dict[str, int | str] = {"slots": 3, "kv": "q8_0", "micro_batch": 256}
+        tunings.save(opened, machine_key(probe()), EMBEDDED, found, ())
+    # The model is the same, and is to run in another way.
+    box.run("models", "use", EMBEDDED)
+    (plan,) = (one.plan for one in running.read(Home(box.config, box.state)))
+    assert (plan.slots, plan.kv, plan.options.micro_batch) == (3, "f16", 256)
+    assert "settings have changed" not in box.run("up", "--no-prove").stderr
+    box.run("down")
+    box.run("up", "--no-prove")
+    (again,) = (one.plan for one in running.read(Home(box.config, box.state)))
+    assert replace(again, socket=plan.socket) == plan

@@ -62,7 +62,8 @@ def test_the_systems_cuda_compiler_says_its_version_and_its_chips(
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     found = find_nvcc()
     assert found is not None
-    assert (found.path, found.version, found.chips) == (str(tmp_path / "bin/nvcc"), (12, 8), {75, 90, 120})
+    assert (found.path, found.version) == (str(tmp_path / "bin/nvcc"), (12, 8))
+    assert found.chips == {75, 90, 120}
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho hello\n", "not a program"])

@@ -235,3 +235,7 @@ def test_every_alarm_has_words_and_a_cause(
     if found is not None:
         assert found[0] in ALARMS
         assert found[1].endswith(".")
+
+
+def test_a_card_that_was_not_planned_for_is_never_over_its_plan() -> None:
+    assert judge(proof(planned_gpu=0, taken_gpu=300 * MIB), None, beside(CARD)) is None

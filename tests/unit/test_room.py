@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from appliance.control.plan import catalogue
@@ -49,3 +51,14 @@ def test_an_engine_without_code_for_the_card_says_so() -> None:
     found = Room(computer(32, card(12, 400)), offloads=False).seat(SHAPE, Choice(MODEL, 8192, 2, 4))
     assert not found.on_gpu
     assert "run the installer again" in found.off_gpu
+
+
+def test_what_was_tuned_is_taken_only_where_there_is_room_for_it_too() -> None:
+    choice = Choice(MODEL, 8192, 2, 4)
+    tuned, too_much = replace(choice, kv="q8_0"), replace(choice, slots=16)
+    room = Room(computer(32, card(12, 400)), offloads=True)
+    assert room.better(SHAPE, tuned, choice) == tuned
+    # It would leave the card, or not fit at all.
+    assert room.better(SHAPE, too_much, choice) == choice
+    assert Room(computer(12), offloads=False).better(SHAPE, too_much, choice) == choice
+    assert room.seat(SHAPE, choice).on_gpu

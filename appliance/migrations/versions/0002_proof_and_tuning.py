@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("is_baseline", sa.Boolean(), nullable=False),
         sa.Column("context", sa.Integer(), nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("kv", sa.String(), nullable=False),
         sa.Column("filled", sa.Integer(), nullable=False),
         sa.Column("planned_host", sa.BigInteger(), nullable=False),
         sa.Column("taken_host", sa.BigInteger(), nullable=False),
