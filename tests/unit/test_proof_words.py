@@ -97,6 +97,7 @@ CHANGES: list[dict[str, Any]] = [
     {"on_gpu": True},
     {"options": Options(reading_threads=8)},
     {"options": Options(micro_batch=128)},
+    {"options": Options(batch=512)},
     {"options": Options(flash="on")},
     {"options": Options(guess="ngram")},
 ]
