@@ -14,12 +14,12 @@ from appliance.selector.places import free_place
 from appliance.selector.plan import loads
 
 
-def without(hardware: Hardware, old: Planned | None, pids: set[int]) -> Hardware:
+def without(hardware: Hardware, old: Planned, pids: set[int]) -> Hardware:
     """The machine as it is once the old engine, these processes, has ended: what it holds of the GPUs is free again.
 
     Where a driver does not say who holds what, it is what was planned.
     """
-    share = old.gpu // len(hardware.gpus) if old and old.plan.on_gpu and hardware.gpus else 0
+    share = old.gpu // len(hardware.gpus) if old.plan.on_gpu and hardware.gpus else 0
 
     def freed(gpu: Gpu) -> Gpu:
         told = [user.bytes for user in gpu.users if user.pid in pids and user.bytes is not None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.artifacts import gguf
@@ -9,7 +11,11 @@ from appliance.artifacts.shelf import Shelf
 from appliance.catalog.models import Catalogue
 from appliance.catalog.shape import Shape
 from appliance.config.paths import Home
+from appliance.control import running
+from appliance.control.fitting import without
 from appliance.control.plan import catalogue
+from appliance.engine.measure import memory_of
+from appliance.errors import ApplianceError
 from appliance.hardware.facts import Hardware
 from appliance.hardware.probe import probe
 from appliance.hardware.saved import load
@@ -17,13 +23,41 @@ from appliance.proof import records
 from appliance.proof.keys import machine_key
 from appliance.selector.memory import Load, Need
 from appliance.selector.places import Place, free_place, on_gpus, on_processor
-from appliance.selector.plan import Measured, SetPlan, Upgrade, Wishes, plan_set, upgrade
+from appliance.selector.plan import Measured, Placement, SetPlan, Upgrade, Wishes, plan_set, upgrade
 from appliance.store.sessions import session
 
 
 def facts(home: Home, saved: Path | None) -> Hardware:
-    """This machine's facts, memory speed included, or those of a file. Raises hardware-file-bad."""
-    return load(saved) if saved else probe(home.state, thorough=True)
+    """This machine's facts, memory speed included, or those of a file. Raises hardware-file-bad.
+
+    What our own engines hold of this machine counts as free: they would make room for what is planned.
+    """
+    return load(saved) if saved else _without_ours(home, probe(home.state, thorough=True))
+
+
+def _without_ours(home: Home, hardware: Hardware) -> Hardware:
+    pids, held = running.pids(home), 0
+    for one in running.read(home):
+        if one.process in pids:
+            hardware = without(hardware, one, {pids[one.process]})
+            # One that has just ended holds nothing.
+            with suppress(ApplianceError):
+                held += memory_of(pids[one.process])[0]
+    available = hardware.memory_available
+    return replace(hardware, memory_available=available and min(hardware.memory, available + held))
+
+
+def chosen(home: Home, role: str = "") -> tuple[Placement, ...]:
+    """The models that this machine is to run together, or that of one role. Raises model-too-large for none."""
+    models = plan(home, facts(home, None), Wishes())[0].models
+    found = tuple(one for one in models if role in ("", one.model.role))
+    if not found:
+        raise ApplianceError(
+            "model-too-large",
+            f"No model for {role or 'chat'} fits this machine beside the others.",
+            "`appliance models plan` shows why.",
+        )
+    return found
 
 
 def plan(home: Home, hardware: Hardware, wishes: Wishes) -> tuple[SetPlan, Upgrade | None]:

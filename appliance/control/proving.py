@@ -31,7 +31,6 @@ from appliance.proof.judge import LEAST_SPEED, Circumstances, judge
 from appliance.proof.keys import machine_key, plan_key
 from appliance.proof.tables import Proof
 from appliance.store.sessions import session
-from appliance.supervise.where import read_report, supervisor_pid
 from appliance.units import now_us
 
 # Seconds that filling the slots may take; what is filled until then has to do. The caches are taken whole at
@@ -63,7 +62,7 @@ def prove(home: Home, told: Told, *, new_baseline: bool = False, full: bool = Fa
     `new_baseline` makes these the measure for later ones, `full` fills every slot to its end. Raises
     not-running, engine-unavailable or engine-failed.
     """
-    engines, pids = running.read(home), _pids(home)
+    engines, pids = running.read(home), running.pids(home)
     if not pids:
         raise ApplianceError("not-running", "The appliance is not running.", "Start it with `appliance up`.")
     return [
@@ -140,13 +139,6 @@ def _proof(one: Planned, pid: int, machine: str, speed: Speed, taken: _Memory) -
         together_speed=speed.together,
         offloaded=_offloaded(one, taken),
     )
-
-
-def _pids(home: Home) -> dict[str, int]:
-    """The processes that are ready, by name."""
-    report = read_report(home.run) if supervisor_pid(home.run) else None
-    processes = report.processes if report else ()
-    return {process.name: process.pid for process in processes if process.pid and process.state == "ready"}
 
 
 def _speed(one: Planned, pid: int, base: Proof | None) -> tuple[Speed, Circumstances]:

@@ -1,4 +1,4 @@
-"""The file that says how each engine was planned, for whoever looks at it while it runs."""
+"""What runs: the file that says how each engine was planned, and the processes, for whoever looks at them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from appliance.config.paths import Home
 from appliance.engine.arguments import EnginePlan, Options
 from appliance.store.files import write_atomic
+from appliance.supervise.where import read_report, supervisor_pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,13 @@ def read(home: Home) -> tuple[Planned, ...]:
         return tuple(_planned(item) for item in json.loads(_file(home).read_text()))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return ()
+
+
+def pids(home: Home) -> dict[str, int]:
+    """The processes of ours that are ready, by name."""
+    report = read_report(home.run) if supervisor_pid(home.run) else None
+    processes = report.processes if report else ()
+    return {process.name: process.pid for process in processes if process.pid and process.state == "ready"}
 
 
 def _planned(item: dict[str, Any]) -> Planned:

@@ -25,7 +25,7 @@ from appliance.hardware.probe import probe
 from appliance.proof.tables import Proof
 from appliance.selector.choose import Choice, check_role, choose
 from appliance.store.locks import turn
-from appliance.supervise.where import read_report, supervisor_pid
+from appliance.supervise.where import supervisor_pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _exchanged(home: Home, settings: Settings, wish: _Wish, told: Told) -> Used:
     role = wish.role
     old = next((one for one in running.read(home) if one.plan.role == role), None)
     others = tuple(one for one in running.read(home) if one.plan.role != role)
-    then = without(wish.hardware, old, _pids(home, old))
+    then = without(wish.hardware, old, {running.pids(home).get(old.process, 0)}) if old else wish.hardware
     choice = _fitted(home, wish.choice, then, others)
     room = Room(then, offloads=offloads(), taken=sum(one.room for one in others))
     # What tuning found is for the model as it was wished; one that had to shrink is another.
@@ -120,12 +120,6 @@ def _wish(home: Home, settings: Settings, model: Model, role: Role, context: int
 def _fitted(home: Home, wish: Choice, hardware: Hardware, others: tuple[Planned, ...]) -> Choice:
     shelf = Shelf(home.models)
     return fitted(gguf.shape(shelf.path(shelf.known(wish.model))), wish, hardware, others, offloads=offloads())
-
-
-def _pids(home: Home, old: Planned | None) -> set[int]:
-    report = read_report(home.run)
-    processes = report.processes if report and old else ()
-    return {one.pid for one in processes if one.pid is not None and old and one.name == old.process}
 
 
 def _same(old: Planned, new: Planned) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -235,6 +236,40 @@ def test_a_gateway_that_does_not_take_the_route_leaves_everything_to_the_next_up
     assert served(up) == EMBEDDED
     assert up.document("status")["healthy"] is True
     assert up.config.read_text() == settings
+
+
+def test_without_an_id_it_is_what_the_plan_chooses(up: Box, model_file: Path) -> None:
+    local = up.config.parent / "models.local.toml"
+    before = local.read_text()
+    own = local_model("terse", model_file).replace('"chat"', '"small"').replace("quality = 1\n", "quality = 100\n")
+    digest = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    local.write_text(before + own + f'size = {model_file.stat().st_size}\nsha256 = "{digest}"\n')
+    try:
+        (found,) = up.document("models", "use", "--role", "small")
+        assert (found["id"], found["role"], found["serving"]) == ("terse", "small", True)
+        assert sorted(names(up)) == ["chat", "serve", "small"]
+        status, _, _ = up.post(ask(model="small", max_tokens=3), up.key())
+        assert (status, up.rows(1)[0]["model"]) == (200, "terse")
+        assert served(up) == EMBEDDED
+    finally:
+        up.config.write_text(up.config.read_text().partition("[engines.small]")[0])
+        local.write_text(before)
+        up.run("down")
+        up.run("up", "--no-prove")
+
+
+def test_nothing_is_exchanged_unless_everything_could_be_fetched(up: Box) -> None:
+    settings, before = up.config.read_text(), names(up)
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    done = up.run("models", "use", code=None, env=nowhere, timeout=300)
+    assert done.returncode != 0
+    assert "Example" not in done.stderr
+    assert (names(up), up.config.read_text()) == (before, settings)
+    assert served(up) == EMBEDDED
+
+
+def test_a_share_of_the_machine_is_for_one_model(up: Box) -> None:
+    assert "wrong-use" in up.run("models", "use", "--slots", "2", code=2).stderr
 
 
 def test_a_model_that_needs_a_yes_is_not_fetched_without_it(up: Box) -> None:

@@ -149,7 +149,7 @@ def test_whatever_is_returned_fits_and_is_no_more_than_was_wished_for(
 def test_what_an_ended_process_held_of_the_cards_is_free_again() -> None:
     ours, theirs = GpuUser(1, "llama-server", 5 * GIB), GpuUser(2, "game", GIB)
     gpu = replace(card(12, 400), memory_free=4 * GIB, users=(ours, theirs))
-    (first, second) = without(computer(32, gpu, card(8, 400)), None, {1, 99}).gpus
+    (first, second) = without(computer(32, gpu, card(8, 400)), engine(0), {1, 99}).gpus
     assert (first.memory_free, first.users) == (9 * GIB, (theirs,))
     assert (second.memory_free, second.users) == (card(8, 400).memory_free, ())
 
@@ -157,9 +157,9 @@ def test_what_an_ended_process_held_of_the_cards_is_free_again() -> None:
 def test_what_is_freed_is_never_more_than_there_is_nor_reckoned_where_it_is_not_told() -> None:
     gpu = replace(card(8, 400), memory_free=4 * GIB, users=(GpuUser(1, "a", 6 * GIB), GpuUser(2, "b", None)))
     machine = computer(32, gpu)
-    assert without(machine, None, {1}).gpus[0].memory_free == 8 * GIB
-    assert without(machine, None, {2}).gpus[0].memory_free == 4 * GIB
-    assert without(machine, None, set()) == machine
+    assert without(machine, engine(0), {1}).gpus[0].memory_free == 8 * GIB
+    assert without(machine, engine(0), {2}).gpus[0].memory_free == 4 * GIB
+    assert without(machine, engine(0), set()) == machine
 
 
 def test_where_the_driver_does_not_say_who_holds_what_it_is_what_was_planned() -> None:
@@ -175,7 +175,7 @@ def test_a_model_that_a_card_has_no_room_for_beside_the_old_one_has_it_without()
     old = GpuUser(1, "llama-server", 9 * GIB)
     full = computer(64, replace(card(12, 400), memory_free=2 * GIB, users=(old,)))
     assert not on_gpu(full, fit(full))
-    free = without(full, None, {1})
+    free = without(full, engine(0), {1})
     assert on_gpu(free, fit(free))
 
 
