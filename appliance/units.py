@@ -27,11 +27,12 @@ def parse_bytes(text: str) -> int:
 
 
 def show_bytes(count: int) -> str:
-    """A size as people say it: `94 MiB`, `1.5 GiB`."""
+    """A size as people say it: `94 MiB`, `1.5 GiB`, `22.4 GiB`, `24 GiB`."""
     for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
         if count >= factor:
             value = count / factor
-            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+            digits = 0 if value >= 100 else 1
+            return f"{value:.{digits}f} {unit}".replace(".0 ", " " if value >= 10 else ".0 ")
     return f"{count} bytes"
 
 

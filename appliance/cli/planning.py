@@ -14,6 +14,7 @@ from appliance.cli.output import document, table, write
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from appliance.hardware.facts import Hardware
     from appliance.selector.memory import Need, Part
     from appliance.selector.places import Place
     from appliance.selector.plan import PassedOver, Placement, SetPlan, Upgrade
@@ -67,11 +68,12 @@ def plan(
     from appliance.selector.plan import Wishes
 
     home = home_of(context)
-    found, better = planning.plan(home, planning.facts(home, hardware), Wishes(seats, tokens, size_class, floor))
+    facts = planning.facts(home, hardware)
+    found, better = planning.plan(home, facts, Wishes(seats, tokens, size_class, floor))
     if as_json:
-        document(_document(found, better))
+        document(_document(found, better, facts))
     else:
-        _show(found, better)
+        _show(found, better, facts)
 
 
 def fit(
@@ -118,22 +120,22 @@ def _sizes(sizes: Sequence[int]) -> str:
     return " + ".join(show_bytes(size) for size in sizes)
 
 
-def _show(found: SetPlan, better: Upgrade | None) -> None:
-    from appliance.units import MIB, show_bytes
-
+def _show(found: SetPlan, better: Upgrade | None, facts: Hardware) -> None:
     if not found.models:
         write("No model fits this machine.\n")
     else:
         table(
-            ["for", "model", "where", "context", "slots", "KV", "tok/s for one", "for all"],
+            ["for", "model", "where", "context", "slots", "KV", "threads", "tok/s for one", "for all"],
             [_model_row(placement) for placement in found.models],
         )
         write("\n")
         rows = [(placement.model.role, *row) for placement in found.models for row in _rows(placement.need)]
         table(["model", "memory", "for", "MiB"], rows)
-        write(f"\nLeft of {show_bytes(found.place.host)} of memory: {max(0, found.left.host) // MIB} MiB\n")
-        for free, left in zip(found.place.gpus, found.left.gpus, strict=True):
-            write(f"Left of {show_bytes(free)} of graphics memory: {left // MIB} MiB\n")
+        write("\n")
+        table(
+            ["memory, MiB", "in all", "other programs", "screen", "reserve", "for models", "planned", "left"],
+            [_memory_row(one) for one in _memories(found, facts)],
+        )
     if found.passed_over:
         write("\n")
         table(
@@ -154,7 +156,35 @@ def _model_row(placement: Placement) -> tuple[Any, ...]:
     load = placement.load
     where = "graphics card" if placement.on_gpu else "processor"
     speeds = (round(placement.alone), round(placement.together)) if placement.model.can_write else (None, None)
-    return (placement.model.role, placement.model.id, where, load.context, load.slots, load.kv, *speeds)
+    shape = (load.context, load.slots, load.kv, placement.threads)
+    return (placement.model.role, placement.model.id, where, *shape, *speeds)
+
+
+def _memories(found: SetPlan, facts: Hardware) -> list[dict[str, Any]]:
+    """Each memory that the plan is made for, in bytes: where all of it goes."""
+    from appliance.selector.places import budgets
+
+    left = (found.left.host, *found.left.gpus)
+    return [
+        {
+            "memory": budget.name,
+            "total": budget.total,
+            "others": budget.others,
+            "display": budget.display,
+            "reserve": budget.reserve,
+            "free": budget.free,
+            "planned": budget.free - rest,
+            "left": rest,
+        }
+        for budget, rest in zip(budgets(facts), left, strict=False)
+    ]
+
+
+def _memory_row(one: dict[str, Any]) -> tuple[Any, ...]:
+    from appliance.units import MIB
+
+    name, *sizes = one.values()
+    return (name, *(size // MIB for size in sizes))
 
 
 def _rows(need: Need) -> list[tuple[str, str, int]]:
@@ -187,9 +217,10 @@ def _free(place: Place) -> dict[str, Any]:
     return {"host_bytes": place.host, "device_bytes": list(place.gpus)}
 
 
-def _document(found: SetPlan, better: Upgrade | None) -> dict[str, Any]:
+def _document(found: SetPlan, better: Upgrade | None, facts: Hardware) -> dict[str, Any]:
     return {
         "models": [_placement(placement) for placement in found.models],
+        "memory": _memories(found, facts),
         "free": _free(found.place),
         "left": _free(found.left),
         "passed_over": [{"id": passed.model.id, "reason": passed.reason} for passed in found.passed_over],
@@ -207,6 +238,7 @@ def _placement(placement: Placement) -> dict[str, Any]:
         "context": load.context,
         "slots": load.slots,
         "kv": load.kv,
+        "threads": placement.threads,
         "gpu_layers": model.family.layers + 1 if placement.on_gpu else 0,
         "tokens_per_second": {"alone": round(placement.alone, 1), "together": round(placement.together, 1)},
         **_need(placement.need),

@@ -66,17 +66,41 @@ def _by_memory(gpu: Gpu) -> tuple[int, int]:
     return -gpu.memory_total, gpu.index
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One memory, in bytes: all of it, what other programs have, and what is kept for the screen and for the rest."""
+
+    name: str
+    total: int
+    others: int
+    display: int
+    reserve: int
+
+    @property
+    def free(self) -> int:
+        """What models may take."""
+        return max(0, self.total - self.others - self.display - self.reserve)
+
+
+def budgets(hardware: Hardware) -> tuple[Budget, ...]:
+    """The memories of a machine: the host's, then each usable GPU's."""
+    others = hardware.memory - (hardware.memory_available or hardware.memory)
+    reserve = max(_HOST_RESERVE, int(hardware.memory * _HOST_RESERVE_SHARE))
+    # It is kept for just those programs that have some of it already.
+    host = Budget("memory", hardware.memory, others, 0, max(0, reserve - others))
+    return (host, *(_gpu_budget(gpu) for gpu in usable_gpus(hardware)))
+
+
+def _gpu_budget(gpu: Gpu) -> Budget:
+    reserve = max(_GPU_RESERVE, int(gpu.memory_total * _GPU_RESERVE_SHARE))
+    display = _DISPLAY_RESERVE if gpu.display else 0
+    return Budget(f"GPU {gpu.index}", gpu.memory_total, gpu.memory_total - gpu.memory_free, display, reserve)
+
+
 def free_place(hardware: Hardware) -> Place:
     """What may be taken of this machine's memory."""
-    available = hardware.memory_available or hardware.memory
-    reserve = max(_HOST_RESERVE, int(hardware.memory * _HOST_RESERVE_SHARE))
-    host = max(0, min(available, hardware.memory - reserve))
-    return Place(host, tuple(max(0, _gpu_free(gpu)) for gpu in usable_gpus(hardware)))
-
-
-def _gpu_free(gpu: Gpu) -> int:
-    reserve = max(_GPU_RESERVE, int(gpu.memory_total * _GPU_RESERVE_SHARE))
-    return gpu.memory_free - reserve - (_DISPLAY_RESERVE if gpu.display else 0)
+    host, *gpus = (budget.free for budget in budgets(hardware))
+    return Place(host, tuple(gpus))
 
 
 def on_processor(shape: Shape, load: Load, hardware: Hardware) -> Need:

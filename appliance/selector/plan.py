@@ -57,6 +57,7 @@ class Placement:
 
     model: Model
     load: Load
+    threads: int
     on_gpu: bool
     need: Need
     alone: float
@@ -73,7 +74,10 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """The models that stay resident together. `models` begins with the chat model, and is empty if none will do."""
+    """The models that stay resident together. `models` begins with the chat model, and is empty if none will do.
+
+    `place` is where they are: the graphics cards with the host's memory, or the latter alone; `left` of it is free.
+    """
 
     models: tuple[Placement, ...]
     passed_over: tuple[PassedOver, ...]
@@ -126,7 +130,7 @@ class _Machine:
             # The estimate's form with the measured height.
             alone, together = alone * known.alone / before[0], together * known.together / before[1]
             taken = corrected(taken, known.planned, known.taken)
-        return Placement(model, load, on_gpu, taken, alone, together)
+        return Placement(model, load, self.hardware.cores, on_gpu, taken, alone, together)
 
     def _speed(self, model: Model, shape: Shape, load: Load, *, on_gpu: bool) -> tuple[float, float]:
         return tokens_per_second(model, shape, load, self.bandwidth(on_gpu=on_gpu), on_gpu=on_gpu)

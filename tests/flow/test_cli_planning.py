@@ -36,6 +36,12 @@ def test_a_plan_for_another_machine_names_the_set_its_memory_and_what_was_passed
     assert chat["host_bytes"] == sum(chat["host"].values())
     gpu = sum(model["device_bytes"][0] for model in found["models"] if model["device_bytes"])
     assert gpu + found["left"]["device_bytes"][0] == found["free"]["device_bytes"][0]
+    for memory, left in zip(
+        found["memory"], (found["left"]["host_bytes"], *found["left"]["device_bytes"]), strict=True
+    ):
+        parts = ("others", "display", "reserve", "planned", "left")
+        assert memory["total"] == sum(memory[part] for part in parts)
+        assert memory["left"] == left
     assert found["passed_over"][0]["reason"]
     assert found["upgrade"]["id"] != chat["id"]
 
@@ -87,7 +93,7 @@ def taken(card: StubGpu) -> StubGpu:
 @pytest.mark.parametrize(
     ("cards", "smallest_class"),
     [
-        *(((CARDS[size],), "7b" if size < 16 else "30b") for size in CARDS),
+        *(((CARDS[size],), "4b" if size < 8 else "7b" if size < 16 else "30b") for size in CARDS),
         ((CARDS[24], replace(CARDS[24], uuid="GPU-2")), "30b"),
         ((taken(CARDS[12]),), "4b"),
         ((replace(CARDS[8], active=True, free=CARDS[8].free - (600 << 20)),), "7b"),

@@ -40,6 +40,8 @@ def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
         (94 * MIB, "94 MiB"),
         (3 * GIB // 2, "1.5 GiB"),
         (10 * GIB, "10 GiB"),
+        (24 * GIB - GIB // 4, "23.8 GiB"),
+        (512 * MIB + MIB // 2, "512 MiB"),
     ],
 )
 def test_a_size_is_shown_with_two_digits_at_least(size: int, shown: str) -> None:
