@@ -7,9 +7,9 @@ from pathlib import Path
 from appliance.engine.arguments import EnginePlan, server_arguments
 from appliance.supervise.spec import Probe, ProcessSpec
 
-# Its threads wait for each other: one busy neighbour at the same priority costs four fifths of
-# its speed. See docs/decisions/0004.
-_NICE = -10
+# Its threads wait for each other, so busy neighbours at the same priority cost it most of its speed; much more than
+# this, and everything else would hardly get to run while it answers. See docs/decisions/0004.
+_NICE = -4
 # Reading and repacking a large model from a slow disk.
 _START_S = 900.0
 

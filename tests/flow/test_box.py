@@ -17,7 +17,7 @@ import pytest
 
 from appliance.config.paths import Home
 from appliance.selector.choose import EMBEDDED
-from tests.support.box import Box, ask, wait_until
+from tests.support.box import Box, ask, endless, wait_until
 
 pytestmark = pytest.mark.model
 
@@ -29,7 +29,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Iterator[B
     box.configure("[engines.chat]\ncontext = 1024\nslots = 4\n")
     (box.state / "models").mkdir(parents=True)
     (box.state / "models" / model_file.name).symlink_to(model_file)
-    box.run("up")
+    box.run("up", "--no-prove")
     yield box
     box.run("down")
 
@@ -116,9 +116,9 @@ def test_logprobs_schema_and_tools_pass_through(up: Box) -> None:
 def test_hanging_up_frees_the_real_engine_within_200_ms(up: Box, streamed: bool) -> None:
     key = up.key()
     # Somebody else is being served: a plain request's end would go unnoticed beside it.
-    other = up.open(key, ask("Tell a very long story", max_tokens=900, stream=True))
+    other = up.open(key, endless())
     other.recv(1000)
-    opened = up.open(key, ask("Tell another long story", max_tokens=900, stream=streamed))
+    opened = up.open(key, endless("Tell another long story", stream=streamed))
     time.sleep(1.0)
     opened.close()
     hung_up = time.monotonic()
@@ -143,7 +143,7 @@ def test_too_long_a_conversation_is_refused_with_the_reason(up: Box) -> None:
 
 def test_an_engine_killed_in_mid_stream_ends_the_stream_with_its_cause_and_is_back_within_5_s(up: Box) -> None:
     key = up.key()
-    opened = up.open(key, ask("Tell a very long story", max_tokens=900, stream=True))
+    opened = up.open(key, endless())
     said = opened.recv(1000)
     while said.count(b"data: ") < 5:
         said += opened.recv(1000)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 def test_the_list_has_what_is_here_or_chosen_and_says_how_to_see_the_rest(box: Box) -> None:
     done = box.run("models", "list")
     head, only = done.stdout.splitlines()
-    assert head.split() == ["id", "for", "class", "bits", "size", "licence", "state"]
+    assert head.split() == ["id", "for", "class", "bits", "size", "licence", "state", "measured", "here"]
     assert only.startswith(EMBEDDED)
     assert only.endswith("chosen, not fetched, trial model")
     assert done.stderr.endswith("more are in the catalogue: `appliance models list --all`.\n")

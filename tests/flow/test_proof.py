@@ -14,7 +14,7 @@ from appliance.proof import records
 from appliance.proof.tables import Proof
 from appliance.store.sessions import session
 from appliance.units import GIB
-from tests.support.box import ROOT, Box, ask, wait_until
+from tests.support.box import ROOT, Box, ask, endless, wait_until
 from tests.support.nvml import Nvml, StubGpu
 
 pytestmark = pytest.mark.model
@@ -85,7 +85,7 @@ def test_an_engine_that_was_killed_is_not_proved_until_it_is_measured_again(up: 
 
 
 def test_an_engine_at_work_is_not_slowed_down_for_a_measurement(up: Box) -> None:
-    opened = up.open(up.key(), ask("Tell a very long story", max_tokens=900, stream=True))
+    opened = up.open(up.key(), endless())
     opened.recv(1000)
     (proof,) = up.document("models", "prove")
     opened.close()

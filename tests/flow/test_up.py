@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def up(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[Box]:
     """A box that is up with an engine behind a URL, shared by the tests that leave it up."""
     made = configured(Box(tmp_path_factory.mktemp("up")), fake_engine)
-    made.run("up")
+    made.run("up", "--no-prove")
     yield made
     made.run("down")
 
@@ -101,7 +101,7 @@ def test_down_ends_what_up_started_and_nothing_else(fresh: Box, fake_engine: Fak
     command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)", "appliance", "serve"]
     with subprocess.Popen(command) as stranger:
         try:
-            fresh.run("up")
+            fresh.run("up", "--no-prove")
             assert len(processes_of(fresh)) == 2, "supervisor and gateway"
             assert fresh.document("down") == {"was_running": True}
             wait_until(lambda: not processes_of(fresh), 2)
@@ -176,7 +176,7 @@ def test_a_gateway_that_cannot_start_fails_up_with_its_last_words(fresh: Box) ->
 
 
 def test_a_gateway_that_fails_later_is_told_by_up_and_status_and_recovers(fresh: Box) -> None:
-    fresh.run("up")
+    fresh.run("up", "--no-prove")
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         os.kill(gateway(fresh.document("status"))["pid"], signal.SIGKILL)
@@ -200,7 +200,7 @@ def bound(listener: socket.socket, port: int) -> bool:
 
 
 def test_after_a_killed_supervisor_up_starts_cleanly_even_with_answers_under_way(fresh: Box, tmp_path: Path) -> None:
-    fresh.run("up")
+    fresh.run("up", "--no-prove")
     before = fresh.document("status")
     key = fresh.key()
     asking = subprocess.Popen(fresh.argv("chat", "tokens=1000 delay=50"), stdout=subprocess.PIPE, env=environment())

@@ -171,3 +171,8 @@ def environment() -> dict[str, str]:
 def ask(content: str = "Say hello", **more: Any) -> dict[str, Any]:
     """A chat completion request."""
     return {"model": "chat", "messages": [{"role": "user", "content": content}], **more}
+
+
+def endless(content: str = "Tell a very long story", **more: Any) -> dict[str, Any]:
+    """A request for 900 tokens: the embedded model is kept from ending before (2 is its end of a turn)."""
+    return ask(content, **{"max_tokens": 900, "stream": True, "logit_bias": {"2": -100}, **more})
