@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,14 @@ from appliance.config.paths import cache_folder
 from appliance.control.plan import catalogue
 from appliance.engine.location import find
 from appliance.selector.choose import EMBEDDED
-from tests.support.box import Box
+from tests.support.box import ROOT, Box
 from tests.support.engines import FakeEngine
 from tests.support.nvml import Nvml, build
 
 # A script's background processes ignore SIGINT, and hand that on to those that a test is to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is tested is this checkout, in child processes too: a migration is one, and it looks nowhere else.
+os.environ["PYTHONPATH"] = str(ROOT)
 
 
 @pytest.fixture

@@ -55,8 +55,9 @@ def use(
 ) -> None:
     """Serve a role by another model: fetch, verify, plan, start, prove, and change over with no failed request.
 
-    Without an id these are all the models that `models plan` chooses for this machine. If anything goes wrong, the old
-    model still serves. While the appliance is not running, only the choice is kept.
+    Without an id these are all the models that `models plan` chooses for this machine; with a role and no id it is the
+    best one beside those that run for the other roles. If anything goes wrong, the old model still serves. While the
+    appliance is not running, only the choice is kept.
 
     Example: appliance models use qwen3-8b-q4_k_m
     """
@@ -87,14 +88,14 @@ def use(
 
 def _planned(home: Home, role: UseRole | None, tokens: int | None, slots: int | None) -> list[_Wish]:
     """What the planner chooses for this machine. Raises wrong-use for a share of it that was meant for one model."""
-    from appliance.control.planning import chosen
+    from appliance.control.planning import chosen, chosen_for
     from appliance.errors import ApplianceError
 
     if tokens or slots:
         raise ApplianceError(
             "wrong-use", "`--context` and `--slots` are for one model, and none is named.", "Name it: models use ID"
         )
-    placed = chosen(home, role.value if role else "")
+    placed = chosen_for(home, role.value) if role else chosen(home)
     return [_Wish(one.model, cast("Role", one.model.role), one.load.context, one.load.slots) for one in placed]
 
 

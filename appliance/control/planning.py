@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 from appliance.artifacts import gguf
 from appliance.artifacts.shelf import Shelf
@@ -14,6 +15,7 @@ from appliance.config.paths import Home
 from appliance.control import running
 from appliance.control.fitting import without
 from appliance.control.plan import catalogue
+from appliance.control.running import Planned
 from appliance.engine.measure import memory_of
 from appliance.errors import ApplianceError
 from appliance.hardware.facts import Hardware
@@ -23,7 +25,7 @@ from appliance.proof import records
 from appliance.proof.keys import machine_key
 from appliance.selector.memory import Load, Need
 from appliance.selector.places import Place, free_place, on_gpus, on_processor
-from appliance.selector.plan import Measured, Placement, SetPlan, Upgrade, Wishes, plan_set, upgrade
+from appliance.selector.plan import Measured, Placement, SetPlan, Upgrade, Wishes, plan_one, plan_set, upgrade
 from appliance.store.sessions import session
 
 
@@ -32,12 +34,13 @@ def facts(home: Home, saved: Path | None) -> Hardware:
 
     What our own engines hold of this machine counts as free: they would make room for what is planned.
     """
-    return load(saved) if saved else _without_ours(home, probe(home.state, thorough=True))
+    return load(saved) if saved else _without(home, probe(home.state, thorough=True), running.read(home))
 
 
-def _without_ours(home: Home, hardware: Hardware) -> Hardware:
+def _without(home: Home, hardware: Hardware, ours: tuple[Planned, ...]) -> Hardware:
+    """The machine without these engines of ours."""
     pids, held = running.pids(home), 0
-    for one in running.read(home):
+    for one in ours:
         if one.process in pids:
             hardware = without(hardware, one, {pids[one.process]})
             # One that has just ended holds nothing.
@@ -47,17 +50,29 @@ def _without_ours(home: Home, hardware: Hardware) -> Hardware:
     return replace(hardware, memory_available=available and min(hardware.memory, available + held))
 
 
-def chosen(home: Home, role: str = "") -> tuple[Placement, ...]:
-    """The models that this machine is to run together, or that of one role. Raises model-too-large for none."""
-    models = plan(home, facts(home, None), Wishes())[0].models
-    found = tuple(one for one in models if role in ("", one.model.role))
-    if not found:
-        raise ApplianceError(
-            "model-too-large",
-            f"No model for {role or 'chat'} fits this machine beside the others.",
-            "`appliance models plan` shows why.",
-        )
-    return found
+def chosen(home: Home) -> tuple[Placement, ...]:
+    """The models that this machine is to run together. Raises model-too-large for none."""
+    return plan(home, facts(home, None), Wishes())[0].models or _none_fits("chat")
+
+
+def chosen_for(home: Home, role: str) -> tuple[Placement, ...]:
+    """The best model for one role, beside those that run for the others. Raises model-too-large for none."""
+    ours, now = running.read(home), probe(home.state, thorough=True)
+    mine = tuple(one for one in ours if one.plan.role == role)
+    # Others may take more of the host's memory than they have taken yet: what they were promised.
+    hardware = replace(_without(home, now, ours), gpus=_without(home, now, mine).gpus)
+    promised = sum(one.room for one in ours if one not in mine)
+    known = catalogue(home)
+    found = plan_one(known, hardware, role, Wishes(), promised, _shapes(home, known), _measured(home, hardware))
+    return (found,) if found else _none_fits(role)
+
+
+def _none_fits(role: str) -> Never:
+    raise ApplianceError(
+        "model-too-large",
+        f"No model for {role} that needs nobody's yes fits this machine beside what runs on it.",
+        f"`appliance models plan` shows the memory, `appliance models list --all --role {role}` all there are.",
+    )
 
 
 def plan(home: Home, hardware: Hardware, wishes: Wishes) -> tuple[SetPlan, Upgrade | None]:

@@ -156,6 +156,27 @@ def plan_set(
     return best
 
 
+def plan_one(
+    catalogue: Catalogue,
+    hardware: Hardware,
+    role: str,
+    wishes: Wishes,
+    promised: int = 0,
+    shapes: dict[str, Shape] | None = None,
+    measured: dict[str, Measured] | None = None,
+) -> Placement | None:
+    """The best model for one role where others stay, with `promised` bytes of the host's memory; None if none fits."""
+    machine = _Machine(hardware, shapes or {}, measured or {})
+    place = free_place(hardware)
+    left = replace(place, host=place.host - promised)
+    if role != "chat":
+        return _choose_beside(machine, catalogue.by_role(role), _BESIDE[role], place, left)
+    found, _ = _choose_chat(machine, catalogue, wishes, left)
+    if found is None and place.gpus:
+        found, _ = _choose_chat(machine, catalogue, wishes, Place(left.host))
+    return found
+
+
 def _set_in(machine: _Machine, catalogue: Catalogue, wishes: Wishes, place: Place) -> SetPlan:
     chat, passed = _choose_chat(machine, catalogue, wishes, _less_search(machine, catalogue, place))
     if chat is None:

@@ -14,7 +14,7 @@ from appliance.control.plan import catalogue
 from appliance.hardware.facts import Hardware
 from appliance.selector.known import estimate, size_of
 from appliance.selector.places import host_taken
-from appliance.selector.plan import SetPlan, Wishes, plan_set, rank, upgrade
+from appliance.selector.plan import SetPlan, Wishes, plan_one, plan_set, rank, upgrade
 from appliance.units import GIB
 from docs.machines import MACHINES, card, computer
 
@@ -115,6 +115,25 @@ def test_where_everything_is_too_slow_the_fastest_is_taken() -> None:
     found = plan_set(KNOWN, computer(16, bandwidth=1), Wishes(floor=1000))
     assert found.chat is not None
     assert found.chat.model.trial
+
+
+def test_one_role_alone_gets_what_the_others_were_not_promised() -> None:
+    machine, wishes = computer(24), Wishes()
+    alone = plan_one(KNOWN, machine, "chat", wishes)
+    beside = plan_one(KNOWN, machine, "chat", wishes, promised=16 * GIB)
+    assert alone is not None
+    assert beside is not None
+    assert rank(beside.model) < rank(alone.model)
+    assert plan_one(KNOWN, machine, "small", wishes) is not None
+    assert plan_one(KNOWN, machine, "small", wishes, promised=24 * GIB) is None
+    assert plan_one(KNOWN, machine, "chat", wishes, promised=24 * GIB) is None
+
+
+def test_one_role_alone_is_on_the_processor_where_the_card_is_full() -> None:
+    full = replace(card(24, 900), memory_free=GIB)
+    found = plan_one(KNOWN, computer(32, full), "chat", Wishes())
+    assert found is not None
+    assert not found.on_gpu
 
 
 def test_a_card_too_small_for_any_model_leaves_the_work_to_the_processor() -> None:

@@ -10,21 +10,18 @@ from sqlmodel import Session
 
 from appliance.proof import records
 from appliance.store.sessions import session
-from tests.support.box import ROOT
 from tests.support.proofs import on_card, proof
 
 HERE, THERE = "8 cores", "another machine"
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A database of the newest schema; the child that migrates it is this checkout's."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(ROOT))
-        made = tmp_path_factory.mktemp("records") / "appliance.db"
-        with session(made):
-            pass
-        yield made
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of the newest schema."""
+    made = tmp_path_factory.mktemp("records") / "appliance.db"
+    with session(made):
+        pass
+    return made
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ import pytest
 
 from appliance.errors import ApplianceError
 from appliance.store.schema import HEAD, connect, ensure
-from tests.support.box import ROOT
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the database is to be; the child that migrates it is this checkout's."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def file(tmp_path: Path) -> Path:
+    """Where the database is to be."""
     return tmp_path / "appliance.db"
 
 
