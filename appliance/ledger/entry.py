@@ -32,9 +32,15 @@ class Opening:
     id: int
     request_id: str
     principal: str
+    team: str
     key_id: str
+    endpoint: str
+    priority: str
+    task: str | None
     model_asked: str
     model: str
+    provider: str
+    route: str | None
     streamed: bool
     started_at: int
 
@@ -52,6 +58,9 @@ class Settlement:
     total_ms: int
     outcome: Outcome
     error: str | None
+    cost: int
+    avoided_cost: int
+    energy_mj: int | None
     settled_at: int
     id: int
 
@@ -61,7 +70,8 @@ _SETTLE = tuple(field.name for field in fields(Settlement) if field.name != "id"
 
 OPEN_SQL = (
     f"INSERT INTO call ({', '.join(_OPEN)}, prompt_tokens, cached_tokens, completion_tokens, exact,"
-    f" queue_ms, total_ms, outcome) VALUES ({', '.join('?' * len(_OPEN))}, 0, 0, 0, 1, 0, 0, 'open')"
+    " queue_ms, total_ms, cost, avoided_cost, outcome)"
+    f" VALUES ({', '.join('?' * len(_OPEN))}, 0, 0, 0, 1, 0, 0, 0, 0, 'open')"
 )
 # A row is settled once: whoever comes second changes nothing.
 SETTLE_SQL = f"UPDATE call SET {', '.join(f'{name} = ?' for name in _SETTLE)} WHERE id = ? AND settled_at IS NULL"

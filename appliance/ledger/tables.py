@@ -7,12 +7,15 @@ from sqlmodel import BigInteger, Field, SQLModel
 
 
 class Call(SQLModel, table=True):
-    """One call of a model. Times are microseconds since 1970 UTC, durations milliseconds.
+    """One call of a model. Times are microseconds since 1970 UTC, durations milliseconds, money micro-units.
 
-    The row is opened before the engine is asked and settled once. `principal` and `key_id`
+    The row is opened before the engine is asked and settled once. `principal`, `team` and `key_id`
     are plain ids, without foreign keys: the ledger outlives the people it speaks of.
     `exact` is false where the engine was cut off before it could count, and the gateway
-    counted instead.
+    counted instead. `priority` is the class of the fair queue, `task` what a program says it
+    asks for (a title, tags), `route` why this model, `provider` who computed it: empty for this box.
+    `cost` is what it is charged at list price, `avoided_cost` what the same tokens would have cost
+    at the reference price, `energy_mj` the millijoules that were measured meanwhile.
     """
 
     __tablename__ = "call"
@@ -20,14 +23,21 @@ class Call(SQLModel, table=True):
         Index(
             "ix_call_open", "id", sqlite_where=text("settled_at IS NULL"), postgresql_where=text("settled_at IS NULL")
         ),
+        Index("ix_call_started", "started_at"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     request_id: str = Field(unique=True)
     principal: str
+    team: str = ""
     key_id: str
+    endpoint: str = "chat"
+    priority: str = "api"
+    task: str | None = None
     model_asked: str
     model: str
+    provider: str = ""
+    route: str | None = None
     streamed: bool
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -38,5 +48,8 @@ class Call(SQLModel, table=True):
     total_ms: int = 0
     outcome: str = "open"
     error: str | None = None
+    cost: int = Field(default=0, sa_type=BigInteger)
+    avoided_cost: int = Field(default=0, sa_type=BigInteger)
+    energy_mj: int | None = Field(default=None, sa_type=BigInteger)
     started_at: int = Field(sa_type=BigInteger)
     settled_at: int | None = Field(default=None, sa_type=BigInteger)

@@ -19,6 +19,7 @@ from sqlmodel import SQLModel
 
 from appliance.accounts import tables as accounts_tables
 from appliance.accounts.resolve import FIND_SQL
+from appliance.audit import tables as audit_tables
 from appliance.config.version import VERSION
 from appliance.ledger import tables as ledger_tables
 from appliance.ledger.entry import OPEN_SQL, SETTLE_SQL, Opening, Settlement
@@ -28,7 +29,7 @@ from appliance.store.schema import HEAD
 from tests.support.box import ROOT
 
 CALL: Table = SQLModel.metadata.tables[ledger_tables.Call.__tablename__]
-assert proof_tables
+assert proof_tables and audit_tables
 API_KEY: Table = SQLModel.metadata.tables[accounts_tables.ApiKey.__tablename__]
 
 
@@ -74,6 +75,28 @@ def test_every_step_can_be_taken_back_and_again(database: Path) -> None:
     assert {name for _, name, _ in schema(database)} <= {"alembic_version", "sqlite_autoindex_alembic_version_1"}
     command.upgrade(config, "head")
     assert schema(database) == newest
+
+
+def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    config = configuration(file)
+    command.upgrade(config, "0002")
+    call = (7, "req-1", "anna", "key-1", "chat", "smol", 1, 11, 3, 5, 1, 0, 20, 90, "complete", None, 1_000, 2_000)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("INSERT INTO api_key VALUES ('key-1', 'anna', 'abc', 5, NULL)")
+        connection.execute(f"INSERT INTO call VALUES ({', '.join('?' * len(call))})", call)
+    for there, back in (("head", "0002"), ("head", "0002")):
+        command.upgrade(config, there)
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("SELECT id, owner, digest, priority FROM api_key").fetchall() == [
+                ("key-1", "anna", "abc", "api")
+            ]
+            assert connection.execute("SELECT principal, endpoint, completion_tokens, cost FROM call").fetchall() == [
+                ("anna", "chat", 5, 0)
+            ]
+        command.downgrade(config, back)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT * FROM call").fetchall() == [call]
 
 
 def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:

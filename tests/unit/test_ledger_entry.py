@@ -26,8 +26,8 @@ from appliance.ledger.entry import (
     settle_row,
 )
 
-OPENING = Opening(7, "req-1", "anna", "key-1", "chat", "smol", True, 1_000)
-SETTLEMENT = Settlement(11, 3, 5, True, 0, 20, 90, Outcome.COMPLETE, None, 2_000, id=7)
+OPENING = Opening(7, "req-1", "anna", "sales", "key-1", "chat", "api", None, "auto", "smol", "", "short", True, 1_000)
+SETTLEMENT = Settlement(11, 3, 5, True, 0, 20, 90, Outcome.COMPLETE, None, 30, 40, None, 2_000, id=7)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from appliance.ledger import tables
 from appliance.ledger.entry import Opening
 from appliance.ledger.writer import LedgerWriter
 
-OPENING = Opening(1, "req-1", "anna", "key-1", "chat", "smol", True, 1_000)
+OPENING = Opening(1, "req-1", "anna", "sales", "key-1", "chat", "api", None, "auto", "smol", "", "short", True, 1_000)
 
 
 @pytest.fixture
