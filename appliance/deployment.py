@@ -7,10 +7,11 @@ form only; reading and writing the file is the business of `store.files`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from appliance.errors import ApplianceError
+from appliance.terms import PriceRow, RoutingTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class Service:
     """All that the request path is told when it starts: where its files are, and what it serves on which terms.
 
     `max_body` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
-    `remote` are the engines behind a URL: they are part of this deployment and of every later one.
+    `remote` are the engines behind a URL: they are part of this deployment and of every later one. `prices` are what
+    tokens cost, `reference_prices` what they would have cost elsewhere.
     """
 
     config: str
@@ -92,6 +94,9 @@ class Service:
     engine_wait_s: float
     deployment: Deployment
     remote: tuple[Engine, ...] = ()
+    routing: RoutingTerms = field(default_factory=RoutingTerms)
+    prices: tuple[PriceRow, ...] = ()
+    reference_prices: tuple[PriceRow, ...] = ()
 
     def to_json(self) -> str:
         """One line of text."""
@@ -117,8 +122,15 @@ def merged(stored: Deployment, remote: tuple[Engine, ...]) -> Deployment:
 def service_from_json(text: str) -> Service:
     """Read the text that `Service.to_json` wrote; raises ValueError when it is not that."""
     data: dict[str, Any] = json.loads(text)
-    deployment = from_json(json.dumps(data["deployment"]))
-    return Service(**{**data, "deployment": deployment, "remote": _engines(data["remote"])})
+    routing = data["routing"]
+    read = {
+        "deployment": from_json(json.dumps(data["deployment"])),
+        "remote": _engines(data["remote"]),
+        "routing": RoutingTerms(**{**routing, "small_words": tuple(routing["small_words"])}),
+        "prices": tuple(PriceRow(**row) for row in data["prices"]),
+        "reference_prices": tuple(PriceRow(**row) for row in data["reference_prices"]),
+    }
+    return Service(**{**data, **read})
 
 
 def from_json(text: str) -> Deployment:

@@ -11,8 +11,9 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -23,6 +24,7 @@ from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
 from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
+from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSettings, RoutingSettings, Share
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
@@ -43,6 +45,17 @@ _IS_SIZE = get_args(Size)[1]
 SECTIONS: dict[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     **{f"engines.{role}": EngineSettings for role in get_args(Role)},
+    "routing": RoutingSettings,
+    "prices": PriceSettings,
+    "reference_prices": ReferencePriceSettings,
+}
+# Those of which there may be several.
+LISTS = frozenset({"prices", "reference_prices"})
+# Settings that are written in a way of their own, by what checks them.
+_WRITTEN = {
+    get_args(Amount)[1]: 'an amount of at most six decimals, as `"0.15"`',
+    get_args(Share)[1]: 'a share, as `"0.5"`',
+    get_args(Day)[1]: "a day, as `2026-01-31`",
 }
 
 
@@ -54,17 +67,25 @@ def settings_page() -> str:
         "this page stops the start, and the message names the nearest one that is.\n",
     ]
     for name, section in SECTIONS.items():
-        parts += [f"## `[{name}]`\n", f"{_text(section)}\n"]
+        parts += [f"## `{heading(name)}`\n", f"{_text(section)}\n"]
         rows = [
-            (f"`{key}`", _kind(field), _default(field), field.description or "")
+            (f"`{field.alias or key}`", _kind(field), _default(field), field.description or "")
             for key, field in section.model_fields.items()
         ]
         parts.append(_table(("setting", "what it may be", "default", "meaning"), rows))
     return "\n".join(parts)
 
 
+def heading(table: str) -> str:
+    """How a table of the settings file begins."""
+    return f"[[{table}]]" if table in LISTS else f"[{table}]"
+
+
 def _kind(field: FieldInfo) -> str:
     """A setting's type and range in words."""
+    written = _written(field)
+    if written:
+        return written
     if _IS_SIZE in field.metadata:
         return f'a size from {show_bytes(_bound(field, "ge"))} to {show_bytes(_bound(field, "le"))}, as `"8 MiB"`'
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
@@ -72,8 +93,18 @@ def _kind(field: FieldInfo) -> str:
         return " or ".join(f'`"{kind}"`' for kind in kinds)
     if kinds == [str]:
         return "text"
+    if kinds == [bool]:
+        return "`true` or `false`"
+    if get_origin(field.annotation) is list:
+        return "a list of text"
     noun = "a whole number" if kinds == [int] else "a number"
     return f"{noun} from {_bound(field, 'ge'):,} to {_bound(field, 'le'):,}"
+
+
+def _written(field: FieldInfo) -> str | None:
+    """How an amount, a share or a day is written; None for all else."""
+    marks = [*field.metadata, *(mark for kind in get_args(field.annotation) for mark in get_args(kind))]
+    return next((words for mark, words in _WRITTEN.items() if mark in marks), None)
 
 
 def _bound(field: FieldInfo, name: str) -> int:
@@ -84,7 +115,13 @@ def _bound(field: FieldInfo, name: str) -> int:
 def _default(field: FieldInfo) -> str:
     if field.default is None:
         return "none"
-    return f'`"{show_bytes(field.default)}"`' if _IS_SIZE in field.metadata else f"`{json.dumps(field.default)}`"
+    if _written(field):
+        return f"`{field.default}`" if isinstance(field.default, date) else f'`"{field.default / 1_000_000:g}"`'
+    return (
+        f'`"{show_bytes(field.default)}"`'
+        if _IS_SIZE in field.metadata
+        else f"`{json.dumps(field.default, ensure_ascii=False)}`"
+    )
 
 
 def commands() -> Iterator[tuple[str, str, Any]]:

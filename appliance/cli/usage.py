@@ -10,6 +10,10 @@ from appliance.cli.common import Json, home_of
 from appliance.cli.output import document, table
 
 _ROW = ("started_at", "principal", "model", "prompt_tokens", "completion_tokens", "total_ms", "outcome", "request_id")
+_ROUTE = (
+    "model_asked", "model", "route", "calls", "not_complete", "prompt_tokens", "completion_tokens", "first_token_ms",
+    "tokens_per_s",
+)  # fmt: skip
 _TOTAL = ("principal", "model", "calls", "not_complete", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 
@@ -17,23 +21,30 @@ def usage(
     context: typer.Context,
     rows: Annotated[bool, typer.Option("--rows", help="Each call, newest first, instead of totals.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="With --rows: how many.")] = 100,
+    routes: Annotated[bool, typer.Option("--routes", help="By name asked for, model and why it was chosen.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show tokens by person and model, or each call.
+    """Show tokens by person and model, by route, or each call.
 
     Example: appliance usage --rows --limit 20
     """
+    from appliance.errors import ApplianceError
     from appliance.ledger import usage as ledger
     from appliance.store.sessions import session
 
+    if rows and routes:
+        raise ApplianceError("wrong-use", "`--rows` and `--routes` are two different lists.", "Leave one of them out.")
     home = home_of(context)
     home.prepare()
     with session(home.database) as opened:
-        found = ledger.rows(opened, limit) if rows else ledger.totals(opened)
+        if routes:
+            found = ledger.routes(opened)
+        else:
+            found = ledger.rows(opened, limit) if rows else ledger.totals(opened)
     if as_json:
         document(found)
         return
-    columns = _ROW if rows else _TOTAL
+    columns = _ROUTE if routes else _ROW if rows else _TOTAL
     table([name.replace("_", " ") for name in columns], [_cells(row, columns) for row in found])
 
 

@@ -47,18 +47,21 @@ def parse(text: str, path: Path) -> Settings:
 
 def _explain(path: Path, text: str, detail: ErrorDetails) -> ApplianceError:
     """The first thing that pydantic found, as file, line, key and fix."""
-    keys = [str(part) for part in detail["loc"] if part != "[key]"]
+    loc = [part for part in detail["loc"] if part != "[key]"]
+    line = line_of(text, [str(part) for part in loc])
+    # Of a list's tables the line says which.
+    keys = [part for part in loc if isinstance(part, str)]
     name = ".".join(keys)
-    line = line_of(text, keys)
     where = f"{path}, line {line}" if line else str(path)
     if detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]:
         near = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(_known_keys(keys[:-1]))}."
         return ApplianceError("config-unknown-key", f"{where}: there is no setting '{name}'.", hint)
+    value = "as it is" if isinstance(detail["input"], list) else repr(detail["input"])
     what = detail["msg"].removeprefix("Value error, ")
     return ApplianceError(
         "config-bad-value",
-        f"{where}: '{name}' cannot be {detail['input']!r}: {what[:1].lower()}{what[1:]}.",
+        f"{where}: '{name}' cannot be {value}: {what[:1].lower()}{what[1:]}.",
         "Correct the value, or delete the line to use the default.",
     )
 
@@ -69,8 +72,12 @@ def _known_keys(table: list[str]) -> list[str]:
     for part in table:
         if part == "engines":
             return list(get_args(Role)) if table[-1] == "engines" else list(EngineSettings.model_fields)
-        field: Any = model.model_fields.get(part)
+        field = model.model_fields.get(part)
         if field is None:
             return []
-        model = field.annotation
-    return list(model.model_fields)
+        # A list of tables is known by its tables.
+        kind: Any = next(iter(get_args(field.annotation)), field.annotation)
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        model = kind
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from appliance.config.section import Section
+from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
 from appliance.units import GIB, MIB, parse_bytes
 
 
@@ -20,12 +22,6 @@ def _bytes(value: object) -> object:
 Size = Annotated[int, BeforeValidator(_bytes)]
 # What an engine is for: conversations, short tasks, and the two halves of search.
 Role = Literal["chat", "small", "embed", "rerank"]
-
-
-class Section(BaseModel):
-    """One table of the settings file: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class GatewaySettings(Section):
@@ -86,3 +82,6 @@ class Settings(Section):
 
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     engines: dict[Role, EngineSettings] = Field(default_factory=_default_engines)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    prices: Annotated[list[PriceSettings], AfterValidator(no_two)] = Field([], max_length=200)
+    reference_prices: Annotated[list[ReferencePriceSettings], AfterValidator(no_two)] = Field([], max_length=200)

@@ -24,6 +24,9 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         engine_wait_s=gateway.engine_wait_s,
         deployment=served_by(home, settings),
         remote=remote_engines(settings),
+        routing=settings.routing.terms(),
+        prices=tuple(one.row() for one in settings.prices),
+        reference_prices=tuple(one.row() for one in settings.reference_prices),
     )
 
 

@@ -33,6 +33,44 @@ def totals(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
     return [dict(found._mapping) for found in session.connection().execute(query)]
 
 
+def routes(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
+    """Per name asked for, model and reason: calls, tokens and speed; most calls first.
+
+    `first_token_ms` is the mean, `tokens_per_s` what an answer came at after its first token; both are None where no
+    call had one.
+    """
+    columns = inspect(Call).columns
+    answered = columns.first_token_ms.is_not(None)
+    writing_ms = func.sum(case((answered, columns.total_ms - columns.first_token_ms), else_=0))
+    written = func.sum(case((answered, columns.completion_tokens), else_=0))
+    query = (
+        select_columns(
+            columns.model_asked,
+            columns.model,
+            func.coalesce(columns.route, "").label("route"),
+            func.count().label("calls"),
+            func.sum(case((columns.outcome == "complete", 0), else_=1)).label("not_complete"),
+            func.sum(columns.prompt_tokens).label("prompt_tokens"),
+            func.sum(columns.completion_tokens).label("completion_tokens"),
+            func.avg(columns.first_token_ms).label("first_token_ms"),
+            written.label("written"),
+            writing_ms.label("writing_ms"),
+        )
+        .where(columns.started_at >= since_us)
+        .group_by(columns.model_asked, columns.model, func.coalesce(columns.route, ""))
+        .order_by(func.count().desc(), columns.model_asked, columns.model)
+    )
+    return [_with_speed(dict(found._mapping)) for found in session.connection().execute(query)]
+
+
+def _with_speed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `routes` with its speed in place of what that is reckoned from."""
+    written, writing_ms, first = row.pop("written"), row.pop("writing_ms"), row["first_token_ms"]
+    row["first_token_ms"] = None if first is None else round(first)
+    row["tokens_per_s"] = round(1000 * written / writing_ms, 1) if writing_ms else None
+    return row
+
+
 def rows(session: Session, limit: int, since_us: int = 0) -> list[dict[str, Any]]:
     """The newest calls first, with times in ISO 8601."""
     query = select(Call).where(col(Call.started_at) >= since_us).order_by(col(Call.id).desc()).limit(limit)

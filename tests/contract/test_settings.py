@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance.config.settings import Role, Settings
-from docs.generate import REFERENCE, SECTIONS
+from docs.generate import REFERENCE, SECTIONS, heading
 
 SETTINGS = [
     pytest.param(table, name, field, id=f"{table}.{name}")
@@ -32,8 +32,8 @@ def test_a_setting_has_a_default_and_a_description_and_stands_in_the_manual(
     assert field.description
     assert field.description.endswith(".")
     page = (REFERENCE / "settings.md").read_text()
-    section = page.partition(f"## `[{table}]`")[2].partition("\n## ")[0]
-    assert f"| `{name}` |" in section
+    section = page.partition(f"## `{heading(table)}`")[2].partition("\n## ")[0]
+    assert f"| `{field.alias or name}` |" in section
 
 
 @pytest.mark.parametrize(("table", "name", "field"), SETTINGS)

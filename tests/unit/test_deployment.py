@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.deployment import Deployment, Engine, Service, from_json, merged, service_from_json
 from appliance.errors import ApplianceError
+from appliance.terms import PriceRow, RoutingTerms
 
 TEXT = st.text(max_size=10)
 MAYBE = st.none() | TEXT
@@ -31,6 +32,9 @@ ENGINE = st.builds(
     held=st.booleans(),
     process=TEXT,
 )
+WHOLE = st.integers(0)
+ROUTING = st.builds(RoutingTerms, WHOLE, small_words=st.lists(TEXT, max_size=3).map(tuple), shadow=st.booleans())
+PRICES = st.lists(st.builds(PriceRow, TEXT, TEXT, WHOLE, WHOLE, WHOLE, WHOLE), max_size=3).map(tuple)
 OURS = Engine("chat", "smol", ("chat", "smol"), "smol", socket="/run/chat.sock")
 THEIRS = Engine("chat", "big", ("big",), "big", url="http://127.0.0.1:1/v1")
 
@@ -84,9 +88,15 @@ def test_what_an_older_release_wrote_is_read() -> None:
     assert from_json(json.dumps(data)) == Deployment("1", (OURS,), serial=0)
 
 
-@given(st.lists(ENGINE, max_size=3).map(tuple), st.lists(ENGINE, max_size=2).map(tuple))
-def test_a_service_is_read_as_it_was_written(engines: tuple[Engine, ...], remote: tuple[Engine, ...]) -> None:
-    service = Service("c", "s", "h", 1, 2, 3, 4.5, Deployment("1", engines, 6), remote)
+@given(st.lists(ENGINE, max_size=3).map(tuple), st.lists(ENGINE, max_size=2).map(tuple), ROUTING, PRICES, PRICES)
+def test_a_service_is_read_as_it_was_written(
+    engines: tuple[Engine, ...],
+    remote: tuple[Engine, ...],
+    routing: RoutingTerms,
+    prices: tuple[PriceRow, ...],
+    reference: tuple[PriceRow, ...],
+) -> None:
+    service = Service("c", "s", "h", 1, 2, 3, 4.5, Deployment("1", engines, 6), remote, routing, prices, reference)
     assert service_from_json(service.to_json()) == service
 
 
