@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from appliance.cli.common import Json, home_of
 from appliance.cli.output import document, table
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
 
 _ROW = ("started_at", "principal", "model", "prompt_tokens", "completion_tokens", "total_ms", "outcome", "request_id")
 _ROUTE = (
@@ -29,7 +32,6 @@ def usage(
     Example: appliance usage --rows --limit 20
     """
     from appliance.errors import ApplianceError
-    from appliance.ledger import usage as ledger
     from appliance.store.sessions import session
 
     if rows and routes:
@@ -37,15 +39,21 @@ def usage(
     home = home_of(context)
     home.prepare()
     with session(home.database) as opened:
-        if routes:
-            found = ledger.routes(opened)
-        else:
-            found = ledger.rows(opened, limit) if rows else ledger.totals(opened)
+        found = _found(opened, limit if rows else 0, routes=routes)
     if as_json:
         document(found)
         return
     columns = _ROUTE if routes else _ROW if rows else _TOTAL
     table([name.replace("_", " ") for name in columns], [_cells(row, columns) for row in found])
+
+
+def _found(opened: Session, limit: int, *, routes: bool) -> list[dict[str, Any]]:
+    """The list that was asked for: routes, the `limit` newest rows, or, without a limit, totals."""
+    from appliance.ledger import usage as ledger
+
+    if routes:
+        return ledger.routes(opened)
+    return ledger.rows(opened, limit) if limit else ledger.totals(opened)
 
 
 def _cells(row: dict[str, Any], columns: tuple[str, ...]) -> list[Any]:
