@@ -20,7 +20,8 @@ from time import monotonic
 from typing import Final
 
 from appliance.errors import ApplianceError
-from appliance.policy.fair import Entry, FairScheduler, Priority, State
+from appliance.policy.fair import FairScheduler, Priority
+from appliance.policy.line import Entry, State
 from appliance.units import show_duration
 
 # How often those who wait are told their place, in seconds, if it has changed much.

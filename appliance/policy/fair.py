@@ -3,9 +3,10 @@
 **Order.** Start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996). A flow is a person and a priority. A request's
 start tag is max(virtual time when it came, finish tag of the flow's request before it), its finish tag is start +
 tokens / weight. The lowest start tag is next, and virtual time is the highest start tag served, as with several servers
-in SFQ(D) (Jin, Chase, Kaur: SIGMETRICS 2004). A request is charged its estimated tokens when it gets a slot and its
-real ones when it ends, and the tag of the flow's next one moves with it. So tokens are shared, by weight, among the
-flows that always have a request waiting, and nobody saves up by staying away.
+in SFQ(D) (Jin, Chase, Kaur: SIGMETRICS 2004), or the highest finish tag once nobody is here. A request is charged its
+estimated tokens when it gets a slot and its real ones when it ends, and the tag of the flow's next one moves with it.
+So tokens are shared, by weight, among the flows that always have a request waiting, and nobody saves up by staying
+away.
 
 **Headroom.** An engine cannot take a slot back in mid-answer, so slots are kept free ahead of need. A party is a person
 with all their chat and api requests; the background and batch requests of everybody are one party together.
@@ -30,12 +31,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Final
 
 from appliance.errors import ApplianceError
+from appliance.policy.line import Entry, Flow, Listed, Party, State, in_order
 
 
 class Priority(StrEnum):
@@ -55,63 +57,8 @@ _BEHIND: Final = frozenset({Priority.BACKGROUND, Priority.BATCH})
 _FIRST_GUESS_S: Final = 10.0
 _MEAN_OVER: Final = 32
 
-
-class State(Enum):
-    """Where an entry stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"  # holds a slot
-    ENDED = "ended"  # has given its slot back, or stopped waiting
-    LATE = "late"  # was not served by its deadline
-
-
 # A name of the module is found faster than a member of the class.
 _RUNNING: Final = State.RUNNING
-
-
-class _Party:
-    """A person with all that they ask for, or all background work: what the headroom counts by."""
-
-    __slots__ = ("heads", "held", "listed", "person")
-
-    def __init__(self, person: str | None) -> None:
-        self.person = person  # None for the background
-        self.held = 0
-        self.heads: list[tuple[float, int, _Flow]] = []  # start tag and number of each flow's first entry, sorted
-        self.listed: tuple[list[_Listed], _Listed] | None = None  # where the lowest stands in the scheduler's lists
-
-
-_Listed = tuple[float, int, _Party]
-
-
-class _Flow:
-    """A person's requests of one priority."""
-
-    __slots__ = ("finish", "head", "party", "per_token", "queue")
-
-    def __init__(self, party: _Party, per_token: float) -> None:
-        self.party = party
-        self.per_token = per_token  # virtual time for one token: 1 / weight
-        self.finish = 0.0  # finish tag of what was served last
-        self.queue: deque[Entry] = deque()
-        self.head: tuple[float, int, _Flow] | None = None  # as it stands in party.heads
-
-
-class Entry:
-    """One request. `position` (from 1) and `expected_s` are as of the last call of `FairScheduler.line`."""
-
-    __slots__ = ("began_at", "cost", "deadline", "expected_s", "floor", "flow", "number", "position", "state")
-
-    def __init__(self, flow: _Flow, cost: int, deadline: float, now: float) -> None:
-        self.flow = flow
-        self.cost = cost  # estimated tokens
-        self.deadline = deadline
-        self.state = _RUNNING
-        self.began_at = now  # when it got its slot
-        self.floor = 0.0  # virtual time when it came
-        self.number = 0  # in the order in which those who wait came
-        self.position = 0
-        self.expected_s = 0.0
 
 
 class FairScheduler:
@@ -128,17 +75,18 @@ class FairScheduler:
         self._most, self._most_each, self._headroom_s = most_waiting, most_waiting_each, headroom_s
         self._free = slots
         self._virtual = 0.0
+        self._furthest = 0.0  # the highest finish tag there was: virtual time once nobody is here
         self._ended = 0
         self._numbers = 0
-        self._flows: dict[tuple[str, Priority], _Flow] = {}
-        self._people: dict[str, _Party] = {}
-        self._behind = _Party(None)
+        self._flows: dict[tuple[str, Priority], Flow] = {}
+        self._people: dict[str, Party] = {}
+        self._behind = Party(None)
         self._behind_waiting = 0
         self._behind_since = math.inf  # since when the background waits and holds no slot
         self._sweep_at = 256
         # People who wait and hold no slot, and those who wait and hold one: by their lowest tag.
-        self._first: list[_Listed] = []
-        self._further: list[_Listed] = []
+        self._first: list[Listed] = []
+        self._further: list[Listed] = []
         # People who neither wait nor hold a slot, and until when they are expected: soonest first.
         self._away: OrderedDict[str, float] = OrderedDict()
         self._deadlines: list[tuple[float, int, Entry]] = []
@@ -162,7 +110,9 @@ class FairScheduler:
         ):
             start = flow.finish if flow.finish > self._virtual else self._virtual
             self._virtual = start
-            flow.finish = start + entry.cost * flow.per_token
+            flow.finish = finish = start + entry.cost * flow.per_token
+            if finish > self._furthest:
+                self._furthest = finish
             if party.held == 0 and party.person is not None:
                 self._away.pop(party.person, None)
             party.held += 1
@@ -180,7 +130,9 @@ class FairScheduler:
         entry.state = State.ENDED
         flow = entry.flow
         party = flow.party
-        flow.finish += (tokens - entry.cost) * flow.per_token
+        flow.finish = finish = flow.finish + (tokens - entry.cost) * flow.per_token
+        if finish > self._furthest:
+            self._furthest = finish
         party.held -= 1
         self._free += 1
         if tokens:
@@ -189,6 +141,8 @@ class FairScheduler:
         if party.held == 0 and not party.heads and party.person is not None:
             self._away[party.person] = now + self._headroom_s
         if not self.waiting:
+            if self._free == self.slots:
+                self._virtual = self._furthest
             return ()
         self._line = None
         if party.held == 0 and party is self._behind and party.heads:
@@ -235,21 +189,11 @@ class FairScheduler:
         `expected_s` reckons with slots that are held for `mean_held_s` each: with all slots for those who stand before,
         and with the slots that the person holds for what the same person has standing before.
         """
-        if self._line is not None:
-            return self._line
-        parties = [*(party for _, _, party in (*self._first, *self._further)), self._behind]
-        places = []
-        for party in parties:
-            own = sorted((tag, entry.number, entry) for tag, entry in _tags(party))
-            first = party.held == 0 and (party is not self._behind or self._behind_due(now))
-            for rank, (tag, number, entry) in enumerate(own):
-                places.append((rank > 0 or not first, tag, number, rank + (party.held > 0), entry))
-        places.sort()
-        self._line = [entry for *_, entry in places]
-        for position, (_, _, _, before, entry) in enumerate(places, 1):
-            entry.position = position
-            turns = max(position / max(self.slots, 1), before / max(entry.flow.party.held, 1))
-            entry.expected_s = turns * self.mean_held_s
+        if self._line is None:
+            due = self._behind_since + self._headroom_s <= now
+            parties = [*(party for _, _, party in (*self._first, *self._further)), self._behind]
+            ready = [party.held == 0 and (party.person is not None or due) for party in parties]
+            self._line = in_order(parties, ready, self.slots, self.mean_held_s)
         return self._line
 
     # Who is next.
@@ -264,9 +208,6 @@ class FairScheduler:
             del away[person]
         return len(away) + len(self._first)
 
-    def _behind_due(self, now: float) -> bool:
-        return self._behind_since + self._headroom_s <= now
-
     def _next(self, now: float) -> Entry | None:
         """The entry that a free slot goes to, if there is one of each."""
         if self._free <= 0 or not self.waiting:
@@ -274,7 +215,7 @@ class FairScheduler:
         roomy = self._free > self._expected(now)
         heads = [listed[0][2].heads[0] for listed in (self._first, self._further if roomy else []) if listed]
         behind = self._behind
-        if behind.heads and (roomy or (behind.held == 0 and self._behind_due(now))):
+        if behind.heads and (roomy or (behind.held == 0 and self._behind_since + self._headroom_s <= now)):
             heads.append(behind.heads[0])
         return min(heads)[2].queue[0] if heads else None
 
@@ -292,6 +233,7 @@ class FairScheduler:
         start = flow.head[0]
         self._virtual = max(self._virtual, start)
         flow.finish = start + entry.cost * flow.per_token
+        self._furthest = max(self._furthest, flow.finish)
         flow.party.held += 1
         self._free -= 1
         if flow.party is self._behind:
@@ -301,19 +243,19 @@ class FairScheduler:
 
     # Who waits.
 
-    def _new_flow(self, person: str, priority: Priority, now: float) -> _Flow:
+    def _new_flow(self, person: str, priority: Priority, now: float) -> Flow:
         if len(self._flows) >= self._sweep_at:
             self._sweep(now)
-        party = self._behind if priority in _BEHIND else self._people.setdefault(person, _Party(person))
-        flow = self._flows[person, priority] = _Flow(party, 1 / WEIGHTS[priority])
+        party = self._behind if priority in _BEHIND else self._people.setdefault(person, Party(person))
+        flow = self._flows[person, priority] = Flow(party, 1 / WEIGHTS[priority])
         return flow
 
     def _sweep(self, now: float) -> None:
-        """Forget flows whose past no longer counts."""
+        """Forget flows whose past no longer counts, and those of people who have not been here for a while."""
         self._expected(now)
-        for key, flow in list(self._flows.items()):
-            if flow.finish <= self._virtual and not flow.party.held and not flow.queue:
-                del self._flows[key]
+        for (person, priority), flow in list(self._flows.items()):
+            if not flow.party.held and not flow.queue and (flow.finish <= self._virtual or person not in self._away):
+                del self._flows[person, priority]
         kept = {flow.party for flow in self._flows.values()}
         self._people = {person: party for person, party in self._people.items() if party in kept}
         self._sweep_at = max(256, 2 * len(self._flows))
@@ -362,7 +304,7 @@ class FairScheduler:
         self._line = None
         self._lead(flow)
 
-    def _lead(self, flow: _Flow) -> None:
+    def _lead(self, flow: Flow) -> None:
         """Put the flow's first entry, and with it its party, where they belong in the order."""
         party = flow.party
         head = None
@@ -385,13 +327,3 @@ class FairScheduler:
             where, item = self._further if party.held else self._first, (*party.heads[0][:2], party)
             insort(where, item)
             party.listed = where, item
-
-
-def _tags(party: _Party) -> list[tuple[float, Entry]]:
-    """What a party has waiting, each entry with the start tag that it will have."""
-    tagged = []
-    for tag, _, flow in party.heads:
-        for entry in flow.queue:
-            tagged.append((tag, entry))
-            tag += entry.cost * flow.per_token
-    return tagged

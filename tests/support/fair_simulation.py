@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from appliance.policy.fair import Entry, FairScheduler, Priority, State
+from appliance.policy.fair import FairScheduler, Priority
+from appliance.policy.line import Entry, State
 
 TOKENS_A_SECOND = 50.0
 # From getting a slot to the first token, in seconds: the prompt is read.
