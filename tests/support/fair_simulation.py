@@ -142,6 +142,23 @@ class Simulation:
         self._ask_at(now + think_s, person)
 
 
+def serve_all(scheduler: FairScheduler, entries: Sequence[Entry], now: float, hold_s: float = 1.0) -> list[Entry]:
+    """Let every entry have its slot for a while, oldest first; those who waited, in the order of their service."""
+    held = [entry for entry in entries if entry.state is State.RUNNING]
+    order: list[Entry] = []
+    while held or scheduler.waiting:
+        now += hold_s
+        served = list(scheduler.finish(held.pop(0), 100, now)) if held else []
+        turn_at = scheduler.next_turn()
+        if not held and not served:
+            assert turn_at is not None or not scheduler.waiting, "nobody is served, and nothing will change that"
+            now = max(now, turn_at or now)
+        served += scheduler.turn(now)[0]
+        held += served
+        order += served
+    return order
+
+
 def jain(shares: Sequence[float]) -> float:
     """Jain's index: 1 where all shares are equal, 1/n where one has all."""
     return sum(shares) ** 2 / len(shares) / sum(share * share for share in shares)
@@ -198,6 +215,11 @@ def by_person(number: int) -> Lengths:
     return lambda _: 100 * (number + 1)
 
 
+def long_or_short(number: int) -> Lengths:
+    """Answers of 1,000 tokens for every other person, of 100 for the rest."""
+    return lambda _: 100 if number % 2 else 1000
+
+
 def main() -> None:
     """Print the figures of docs/decisions/0015-fair-queue.md."""
     print("p95 of seven, s: alone | headroom, without, first come first served; strangers with headroom")
@@ -215,13 +237,13 @@ def main() -> None:
         batch = Person("batch", 10**6, 64, lengths=mixed, priority=Priority.BATCH)
         cases = ((None, FairScheduler), (greedy, FairScheduler), (batch, FairScheduler), (greedy, WithoutHeadroom))
         print(slots, *("{:.1f}/{}".format(*all_day(other, rule, slots, 30.0)) for other, rule in cases))
-    print("Jain's index of eight busy people, by slots and requests under way: mixed, by person")
+    print("Jain's index of eight busy people, by slots and requests under way: mixed, by person, long or short")
+    kinds = ([mixed] * 8, [by_person(number) for number in range(8)], [long_or_short(number) for number in range(8)])
     for slots in (2, 4, 8):
         for parallel in (1, 2, 8):
             for rule in RULES:
-                own = [by_person(number) for number in range(8)]
-                print(slots, parallel, rule.__name__,
-                      *(f"{shares(rule, slots, parallel, one):.3f}" for one in ([mixed] * 8, own)))  # fmt: skip
+                indices = (f"{shares(rule, slots, parallel, lengths):.3f}" for lengths in kinds)
+                print(slots, parallel, rule.__name__, *indices)
 
 
 if __name__ == "__main__":

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.errors import ApplianceError
-from appliance.policy.fair import WEIGHTS, FairScheduler, Priority
+from appliance.policy.fair import FairScheduler, Priority
 from appliance.policy.line import Entry, State
-from tests.support.fair_simulation import (
-    FirstComeFirstServed,
-    Person,
-    Simulation,
-    WithoutHeadroom,
-    all_day,
-    by_person,
-    equal,
-    mixed,
-    seven_and,
-    shares,
-)
+from tests.support.fair_simulation import serve_all
 
 CHAT, API, BACKGROUND, BATCH = Priority
 BEHIND = (BACKGROUND, BATCH)
@@ -39,23 +26,6 @@ def ask(
 
 def running(*entries: Entry) -> list[bool]:
     return [entry.state is State.RUNNING for entry in entries]
-
-
-def serve_all(scheduler: FairScheduler, entries: Sequence[Entry], now: float, hold_s: float = 1.0) -> list[Entry]:
-    """Let every entry have its slot for a while, oldest first; the order in which those who waited were served."""
-    held = [entry for entry in entries if entry.state is State.RUNNING]
-    order: list[Entry] = []
-    while held or scheduler.waiting:
-        now += hold_s
-        served = list(scheduler.finish(held.pop(0), 100, now)) if held else []
-        turn_at = scheduler.next_turn()
-        if not held and not served:
-            assert turn_at is not None or not scheduler.waiting, "nobody is served, and nothing will change that"
-            now = max(now, turn_at or now)
-        served += scheduler.turn(now)[0]
-        held += served
-        order += served
-    return order
 
 
 # Who is next.
@@ -73,12 +43,6 @@ def test_one_after_the_other_where_all_have_many_waiting() -> None:
     entries = [ask(scheduler, person) for person in "aaabbbccc"]
     names = dict(zip(entries, "aaabbbccc", strict=True))
     assert "".join(names[entry] for entry in serve_all(scheduler, entries, 0.0)) == "bcabcabc"
-
-
-def test_tokens_are_shared_by_weight() -> None:
-    people = [Person(name, 10**6, 3, lengths=mixed, priority=Priority(name)) for name in ("chat", "api")]
-    seen = Simulation(FairScheduler(1), people, 1, 30_000.0).run()
-    assert seen.tokens["chat"] / seen.tokens["api"] == pytest.approx(WEIGHTS[CHAT] / WEIGHTS[API], rel=0.05)
 
 
 def test_who_took_more_than_was_estimated_comes_later_and_who_took_less_sooner() -> None:
@@ -308,168 +272,3 @@ def test_positions_are_the_order_of_service(slots: int, asked: list[tuple[str, P
         held += served
         order += served
     assert order == line
-
-
-class AnyUse(RuleBasedStateMachine):
-    """Any order of asking, ending, giving up, waiting and resizing keeps what the scheduler promises."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scheduler = FairScheduler(3, most_waiting=12, most_waiting_each=5, headroom_s=HEADROOM_S)
-        self.now = 0.0
-        self.entries: dict[Entry, tuple[str, Priority]] = {}
-        self.here: dict[str, float] = {}  # when a person last asked or was done
-        self.allowed = 3  # slots, or holders where there are more after slots have become fewer
-
-    def of(self, state: State) -> list[Entry]:
-        return [entry for entry in self.entries if entry.state is state]
-
-    def party(self, entry: Entry) -> str | None:
-        person, priority = self.entries[entry]
-        return None if priority in BEHIND else person
-
-    def expected(self) -> int:
-        """Counted anew, from what happened."""
-        holding = {self.party(entry) for entry in self.of(State.RUNNING)}
-        waiting = {self.party(entry) for entry in self.of(State.WAITING)} - {None}
-        lately = {person for person, at in self.here.items() if at + HEADROOM_S > self.now}
-        return len((waiting | lately) - holding)
-
-    def served(self, entries: Sequence[Entry]) -> None:
-        """Whoever just got a slot."""
-        for entry in entries:
-            assert entry.state is State.RUNNING
-        parties = [self.party(entry) for entry in self.of(State.RUNNING)]
-        free = self.scheduler.slots - len(parties)
-        for entry in entries:
-            if parties.count(self.party(entry)) > 1:
-                assert free >= self.expected(), "a further slot without the room for it"
-
-    def tick(self) -> None:
-        self.served(self.scheduler.turn(self.now)[0])
-
-    @rule(
-        person=st.sampled_from("abcde"), priority=st.sampled_from(Priority), tokens=st.integers(0, 900),
-        patience=st.sampled_from([5.0, 50.0, math.inf]),
-    )  # fmt: skip
-    def ask(self, person: str, priority: Priority, tokens: int, patience: float) -> None:
-        before = self.of(State.WAITING)
-        try:
-            entry = self.scheduler.ask(person, priority, tokens, self.now + patience, self.now)
-        except ApplianceError:
-            own = [other for other in before if self.entries[other] == (person, priority)]
-            behind = [other for other in before if self.entries[other][1] in BEHIND]
-            assert len(before) == 12 or len(own) == 5 or (priority in BEHIND and len(behind) == 6)
-            return
-        self.entries[entry] = (person, priority)
-        if priority not in BEHIND:
-            self.here[person] = self.now
-        if entry.state is State.RUNNING:
-            self.served([entry])
-
-    @precondition(lambda self: self.of(State.RUNNING))
-    @rule(data=st.data(), tokens=st.integers(0, 2000))
-    def finish(self, data: st.DataObject, tokens: int) -> None:
-        entry = data.draw(st.sampled_from(self.of(State.RUNNING)))
-        if (party := self.party(entry)) is not None:
-            self.here[party] = self.now
-        self.served(self.scheduler.finish(entry, tokens, self.now))
-
-    @precondition(lambda self: self.of(State.WAITING))
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        entry = data.draw(st.sampled_from(self.of(State.WAITING)))
-        if (party := self.party(entry)) is not None:
-            self.here[party] = self.now
-        self.served(self.scheduler.cancel(entry, self.now))
-        assert entry.state is State.ENDED
-
-    @rule(seconds=st.sampled_from([0.5, 4.0, 20.0, 61.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        for entry in self.of(State.WAITING):
-            party = self.party(entry)
-            if entry.deadline <= self.now and party is not None:
-                self.here[party] = self.now
-        self.tick()
-        assert all(entry.deadline > self.now for entry in self.of(State.WAITING))
-
-    @rule(slots=st.integers(0, 5))
-    def resize(self, slots: int) -> None:
-        self.allowed = max(slots, len(self.of(State.RUNNING)))
-        self.served(self.scheduler.resize(slots, self.now))
-
-    @invariant()
-    def counts_are_right(self) -> None:
-        running, waiting = self.of(State.RUNNING), self.of(State.WAITING)
-        self.allowed = max(self.scheduler.slots, min(self.allowed, len(running)))
-        assert len(running) == self.scheduler.running <= self.allowed
-        assert len(waiting) == self.scheduler.waiting <= 12
-        line = self.scheduler.line(self.now)
-        assert set(line) == set(waiting)
-        assert [entry.position for entry in line] == [*range(1, len(waiting) + 1)]
-        assert self.scheduler._expected(self.now) == self.expected()
-
-    @invariant()
-    def no_slot_is_free_without_a_reason(self) -> None:
-        free = self.scheduler.slots - self.scheduler.running
-        waiting = self.of(State.WAITING)
-        if free > 0 and waiting:
-            holding = {self.party(entry) for entry in self.of(State.RUNNING)}
-            assert all(self.party(entry) in holding or self.entries[entry][1] in BEHIND for entry in waiting)
-            assert self.expected() >= free
-            turn_at = self.scheduler.next_turn()
-            assert turn_at is not None
-            assert turn_at <= self.now + HEADROOM_S
-
-    def teardown(self) -> None:
-        """Everybody who still waits is served in the end, and nothing is left over."""
-        self.served(self.scheduler.resize(max(1, self.scheduler.slots), self.now))
-        patient = [entry for entry in self.of(State.WAITING) if entry.deadline == math.inf]
-        order = serve_all(self.scheduler, [*self.entries], self.now)
-        assert set(patient) <= set(order)
-        assert (self.scheduler.running, self.scheduler.waiting) == (0, 0)
-        assert not self.scheduler._first
-        assert not self.scheduler._further
-        assert not self.scheduler._behind.heads
-        assert not self.scheduler._deadlines
-
-
-TestAnyUse = AnyUse.TestCase
-
-
-# What comes of it, in simulation.
-
-
-@pytest.mark.parametrize("slots", [2, 4, 8])
-@pytest.mark.parametrize("lengths", [equal, mixed])
-def test_seven_with_one_request_each_hardly_notice_one_with_sixty_four(slots: int, lengths: object) -> None:
-    assert callable(lengths)
-    alone = seven_and(False, FairScheduler, slots, lengths)
-    assert seven_and(True, FairScheduler, slots, lengths) <= 1.5 * alone
-    assert seven_and(True, FirstComeFirstServed, slots, lengths) > 10 * alone
-
-
-def test_headroom_is_what_keeps_the_eight_slots_open() -> None:
-    alone = seven_and(False, FairScheduler, 8, mixed, spread_s=20.0)
-    assert seven_and(True, FairScheduler, 8, mixed, spread_s=20.0) == alone
-    assert seven_and(True, WithoutHeadroom, 8, mixed, spread_s=20.0) > 5 * alone
-
-
-def test_seven_strangers_wait_for_first_answers_to_end_and_no_longer() -> None:
-    assert seven_and(True, FairScheduler, 8, equal, known=False) <= 10.5 + 0.5
-
-
-@pytest.mark.parametrize("slots", [2, 4, 8])
-@pytest.mark.parametrize("parallel", [1, 2, 8])
-def test_tokens_are_shared_evenly_among_eight_busy_people(slots: int, parallel: int) -> None:
-    assert shares(FairScheduler, slots, parallel, [mixed] * 8) >= 0.97
-    assert shares(FairScheduler, slots, parallel, [by_person(number) for number in range(8)]) >= 0.97
-
-
-@pytest.mark.parametrize("slots", [1, 2, 4])
-def test_a_batch_beside_people_is_done_and_is_not_noticed(slots: int) -> None:
-    alone, _ = all_day(None, FairScheduler, slots, 30.0)
-    beside, tokens = all_day(Person("batch", 10**6, 64, lengths=mixed, priority=BATCH), FairScheduler, slots, 30.0)
-    assert beside <= 1.1 * alone
-    assert tokens > 5000
