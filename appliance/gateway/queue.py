@@ -54,7 +54,7 @@ class Place:
 
     @property
     def waited_s(self) -> float:
-        """Seconds in the line: until now, or until it got a slot."""
+        """Seconds in the line: until now, or until it got a slot or left without one."""
         entry = self._entry
         return (monotonic() if entry.state is _WAITING else entry.began_at) - self._asked_at
 

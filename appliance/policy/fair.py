@@ -288,7 +288,7 @@ class FairScheduler:
     def _drop(self, entry: Entry, state: State, now: float) -> None:
         """Take out an entry that got no slot."""
         self._take_out(entry)
-        entry.state = state
+        entry.state, entry.began_at = state, now
         party = entry.flow.party
         if party is self._behind and not party.heads:
             self._behind_since = math.inf

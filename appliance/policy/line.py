@@ -55,7 +55,7 @@ class Entry:
         self.cost = cost  # estimated tokens
         self.deadline = deadline
         self.state = State.RUNNING
-        self.began_at = now  # when it got its slot
+        self.began_at = now  # when it got its slot, or left without one
         self.floor = 0.0  # virtual time when it came
         self.number = 0  # in the order in which those who wait came
         self.position = 0

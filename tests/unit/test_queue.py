@@ -111,6 +111,7 @@ def test_the_deadline_is_told_also_to_who_looks_late() -> None:
         with pytest.raises(ApplianceError, match="as long as it may"):
             await place.news()
         place.leave()
+        assert 0.01 <= place.waited_s < 5
         assert (queue.running, queue.waiting) == (1, 0)
 
     run(story())
