@@ -107,6 +107,8 @@ KINDS: Final[dict[str, Kind]] = {
     "context-too-long": _http(400, _BAD_REQUEST, "The conversation is longer than the model's context"),
     "engine-refused": _http(400, _BAD_REQUEST, "The engine did not accept the request"),
     "too-many-requests": _http(429, "rate_limit_error", "The key has too many requests under way at once"),
+    "queue-full": _http(503, _SERVER, "As many requests wait for the model as may"),
+    "queue-timeout": _http(503, _SERVER, "The request waited for the model until its deadline"),
     "engine-unavailable": _http(503, _SERVER, "The model's engine does not answer"),
     "engine-stopped": _http(502, _SERVER, "The model's engine stopped in mid-answer"),
     "engine-failed": _http(502, _SERVER, "The model's engine reported a failure"),
