@@ -1,6 +1,7 @@
 """Put a damaged audit log aside, and begin another that says so.
 
-Nothing is thrown away: all rows go into a file, whose hash is the first thing on the new log.
+Nothing is thrown away: all rows go into a file, whose hash is the first thing on the new log. The old key
+and anchor are kept beside it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def restart(home: Home, fault: Fault) -> Aside:
             connection.execute("BEGIN IMMEDIATE")
             last = max(connection.execute(_LAST_SQL).fetchone()[0], vault.furthest())
             aside = _put_aside(home, connection, fault, last)
+            # With its key whoever wants to can still say which of the old events are true.
+            vault.keep(aside.file)
             vault.begin(Link(last, "0" * 64))
             connection.execute("DELETE FROM audit_event")
             facts: dict[str, Fact] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 from appliance.audit.chain import KEY_BYTES, START, Anchor, Fault, Link, Trouble, anchor_text, parse_anchor, read_anchor
 from appliance.config.paths import Home
@@ -51,6 +52,12 @@ class Vault:
         write_atomic(self._anchor, anchor_text(key, anchor), 0o600)
         write_atomic(self._key, key, 0o600)
         return key, anchor
+
+    def keep(self, beside: Path) -> None:
+        """Copy both files as they are to a name with their own endings."""
+        for file in (self._key, self._anchor):
+            if file.exists():
+                write_atomic(beside.with_suffix(file.suffix), file.read_bytes(), 0o600)
 
     def stage(self, key: bytes, anchor: Anchor) -> Staged:
         """The anchor that is to come, on the disk but not in its place yet."""

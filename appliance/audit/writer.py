@@ -189,7 +189,13 @@ class AuditWriter:
             while self._pending or (self._owed and self._failure is None):
                 owed, pending = len(self._owed), self._pending
                 self._pending = []
-                failure = await self._try([*self._owed, *(submitted for submitted, _ in pending)])
+                try:
+                    failure = await self._try([*self._owed, *(submitted for submitted, _ in pending)])
+                except BaseException as bug:
+                    # Nobody is left waiting for ever, and nobody is told that it is on record.
+                    for _, done in pending:
+                        done.set_exception(unavailable(bug))
+                    raise
                 if failure is None:
                     del self._owed[:owed]
                 self._turn(failure)

@@ -50,6 +50,7 @@ def tail(
     from appliance.errors import ApplianceError
 
     home = home_of(context)
+    home.prepare()
     if follow and as_json:
         raise ApplianceError("wrong-use", "--json does not go with --follow.", "Leave one of them out.")
     found = reading.newest(home, lines)
@@ -85,6 +86,7 @@ def verify(
     from appliance.audit.vault import broken
 
     home = home_of(context)
+    home.prepare()
     found = reading.verify(home, [_head(text) for text in expect or []])
     if found.fault is not None:
         raise broken(found.fault)
@@ -116,7 +118,9 @@ def export(
     from appliance.errors import ApplianceError
     from appliance.store.files import replacing
 
-    pieces = (_json_lines if format is Format.JSONL else _csv_lines)(reading.events(home_of(context), since))
+    home = home_of(context)
+    home.prepare()
+    pieces = (_json_lines if format is Format.JSONL else _csv_lines)(reading.events(home, since))
     if output is None:
         for piece in pieces:
             write(piece)
@@ -148,6 +152,7 @@ def restart(
     from appliance.errors import ApplianceError
 
     home = home_of(context)
+    home.prepare()
     fault = restarting.damaged(home)
     if dry_run or not yes:
         say(f"{fault.words} All events would go into a file beside the database, and a new log would begin.")
