@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from appliance.audit.chain import KEY_BYTES, START, Anchor, Fault, Link, Trouble, anchor_text, parse_anchor, read_anchor
@@ -66,20 +65,21 @@ class Vault:
             staged.file.write(anchor_text(key, anchor))
             staged.sync()
         except BaseException:
-            with suppress(OSError):
-                staged.discard()
+            staged.discard()
             raise
         return staged
 
     def put(self, staged: Staged, anchor: Anchor) -> None:
         """Put a staged anchor in its place, unless another process has put a newer one there."""
-        with turn(self._lock):
-            found = self.read()
-            # An anchor that somebody has tampered with stays as it is: it is evidence.
-            if isinstance(found, tuple) and found[1].begin == anchor.begin and found[1].last.seq < anchor.last.seq:
-                # After a power cut the older anchor may be back: then the log is merely ahead of it.
-                staged.put(for_good=False)
-        staged.discard()
+        try:
+            with turn(self._lock):
+                found = self.read()
+                # An anchor that somebody has tampered with stays as it is: it is evidence.
+                if isinstance(found, tuple) and found[1].begin == anchor.begin and found[1].last.seq < anchor.last.seq:
+                    # After a power cut the older anchor may be back: then the log is merely ahead of it.
+                    staged.put(for_good=False)
+        finally:
+            staged.discard()
 
 
 def broken(fault: Fault) -> ApplianceError:

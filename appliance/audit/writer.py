@@ -240,6 +240,9 @@ class AuditWriter:
 
     def _commit(self, events: list[Event]) -> None:
         """On the thread: commit, sync, renew the anchor."""
+        if self._failure is not None:
+            # Where only the anchor fails, each new try would leave one more event behind.
+            self._vault.put(self._vault.stage(*self._head), self._head[1])
         key, anchor = self._transact(events)
         os.fdatasync(self._log)
         self._vault.put(self._vault.stage(key, anchor), anchor)

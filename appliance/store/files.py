@@ -37,7 +37,9 @@ class Staged:
 
     def discard(self) -> None:
         """Remove it, unless it has been put."""
-        self.file.close()
+        # On a full disk closing fails once more, for what is still in the buffer.
+        with suppress(OSError):
+            self.file.close()
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None
@@ -52,8 +54,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         staged.sync()
         staged.put()
     finally:
-        with suppress(OSError):
-            staged.discard()
+        staged.discard()
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:

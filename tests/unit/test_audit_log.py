@@ -329,6 +329,25 @@ def test_a_log_that_cannot_be_written_refuses_until_it_can_again_and_says_so(hom
     assert reading.verify(home).fault is None
 
 
+def test_trying_again_leaves_nothing_behind_where_only_the_anchor_fails(home: Home) -> None:
+    async def scenario(audit: AuditWriter) -> None:
+        # Nobody expects a folder here, so it stands for a file that cannot be written.
+        (home.run / "audit.lock").mkdir()
+        with pytest.raises(ApplianceError):
+            await audit.write(Action.CLOUD_SENT, "anna", "openai", "req-1")
+        await asyncio.sleep(2.5)
+        assert len(events(home)) == 1
+        assert not list(home.state.glob(".audit.anchor.*"))
+        (home.run / "audit.lock").rmdir()
+        await asyncio.sleep(1.5)
+        audit.check()
+
+    in_gateway(home, scenario)
+    assert [action for action, _, _ in events(home)] == ["cloud-sent", "audit-resumed"]
+    checked = reading.verify(home)
+    assert (checked.fault, checked.ahead) == (None, 0)
+
+
 def test_a_gateway_that_ends_while_the_log_cannot_be_written_says_what_is_lost(
     home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
