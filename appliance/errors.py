@@ -57,6 +57,7 @@ KINDS: Final[dict[str, Kind]] = {
     "state-read-only": _cli("The state folder cannot be written"),
     "database-newer": _cli("The database was written by a newer version"),
     "database-broken": _cli("The database cannot be opened or upgraded"),
+    "audit-broken": _cli("The audit log is not what was put on record"),
     "wrong-use": _cli("The command line is not right", WRONG_USE),
     "needs-yes": _cli("The command would destroy something and was not confirmed", NEEDS_A_YES),
     # Engine and models.
@@ -113,6 +114,7 @@ KINDS: Final[dict[str, Kind]] = {
     "engine-stopped": _http(502, _SERVER, "The model's engine stopped in mid-answer"),
     "engine-failed": _http(502, _SERVER, "The model's engine reported a failure"),
     "disk-full": _http(503, _SERVER, "The disk is full, so the answer could not be put on record"),
+    "audit-unavailable": _http(503, _SERVER, "The audit log cannot be written, so nothing is done that must be on it"),
     "ledger-unavailable": _http(503, _SERVER, "The ledger cannot be written"),
     "route-not-found": _http(404, _BAD_REQUEST, "There is no such address"),
     "method-not-allowed": _http(405, _BAD_REQUEST, "The address does not take this method"),

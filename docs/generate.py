@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference from the code: settings, commands, errors, hardware facts, the API and picks.
+"""Write the pages of docs/reference from the code: settings, commands, errors, hardware facts, the API, picks, audit.
 
 python -m docs.generate           rewrite the pages
 python -m docs.generate --check   change nothing; exit code 1 when a page is out of date
@@ -20,6 +20,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance import errors
+from appliance.audit.actions import KINDS as ACTIONS
+from appliance.audit.actions import LONGEST
 from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
@@ -295,6 +297,22 @@ def picks_page() -> str:
     return "\n".join(parts)
 
 
+def audit_page() -> str:
+    """Everything that can be on the audit log."""
+    rows = [
+        (f"`{action}`", kind.meaning, ", ".join(f"`{name}`" for name in kind.facts)) for action, kind in ACTIONS.items()
+    ]
+    return "\n".join(
+        [
+            _HEAD + "# What is on the audit log\n",
+            "Each event has `seq`, `at` (UTC), `actor`, `action`, `target`, `request_id` (empty outside the API),\n"
+            f"`facts` and `mac`. Facts have the names below and short plain values: texts are cut after {LONGEST}\n"
+            "characters, and none could hold a prompt. [How to read and verify it](../audit.md).\n",
+            _table(("action", "what it means", "its facts"), rows),
+        ]
+    )
+
+
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     """A Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -313,6 +331,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "hardware.md": hardware_page,
     "api.md": api_page,
     "picks.md": picks_page,
+    "audit.md": audit_page,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -51,6 +52,16 @@ class Home:
     @property
     def logs(self) -> Path:
         return self.state / "logs"
+
+    @property
+    def audit_key(self) -> Path:
+        """The key that the audit log is chained with."""
+        return self.state / "audit.key"
+
+    @property
+    def audit_anchor(self) -> Path:
+        """How far the audit log goes."""
+        return self.state / "audit.anchor"
 
     @property
     def secrets(self) -> Path:
@@ -99,6 +110,16 @@ def find_home(config: Path | None, state: Path | None) -> Home:
         config=(config or Path(os.environ.get("APPLIANCE_CONFIG") or default_config)).absolute(),
         state=(state or Path(os.environ.get("APPLIANCE_STATE") or default_state)).absolute(),
     )
+
+
+def account() -> str:
+    """The account that this process runs as, and who became it by sudo, as sudo says: `root (sudo by anna)`."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    before = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {before})" if before else name
 
 
 def cache_folder() -> Path:

@@ -23,8 +23,10 @@ READING = {
     "hardware",
     "models plan",
     "models fit",
+    "audit tail",
+    "audit verify",
 }
-DESTRUCTIVE = {"keys revoke", "models rm", "models gc"}
+DESTRUCTIVE = {"audit restart", "keys revoke", "models rm", "models gc"}
 ACTING = {
     "up",
     "down",
@@ -35,6 +37,7 @@ ACTING = {
     "models use",
     "serve",
     "engine build",
+    "audit export",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

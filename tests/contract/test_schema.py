@@ -20,6 +20,8 @@ from sqlmodel import SQLModel
 from appliance.accounts import tables as accounts_tables
 from appliance.accounts.resolve import FIND_SQL
 from appliance.audit import tables as audit_tables
+from appliance.audit.chain import Row
+from appliance.audit.record import INSERT_SQL, SINCE_SQL
 from appliance.config.version import VERSION
 from appliance.ledger import tables as ledger_tables
 from appliance.ledger.entry import OPEN_SQL, SETTLE_SQL, Opening, Settlement
@@ -29,7 +31,7 @@ from appliance.store.schema import HEAD
 from tests.support.box import ROOT
 
 CALL: Table = SQLModel.metadata.tables[ledger_tables.Call.__tablename__]
-assert proof_tables and audit_tables
+assert proof_tables
 API_KEY: Table = SQLModel.metadata.tables[accounts_tables.ApiKey.__tablename__]
 
 
@@ -101,7 +103,8 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
 
 def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
-        for sql, values in ((FIND_SQL, 1), (OPEN_SQL, len(fields(Opening))), (SETTLE_SQL, len(fields(Settlement)))):
+        written = ((OPEN_SQL, Opening), (SETTLE_SQL, Settlement), (INSERT_SQL, Row))
+        for sql, values in ((FIND_SQL, 1), (SINCE_SQL, 1), *((sql, len(fields(kind))) for sql, kind in written)):
             connection.execute(f"EXPLAIN {sql}", [None] * values)
 
 
@@ -130,6 +133,11 @@ def test_a_key_is_found_by_columns_that_its_table_has() -> None:
     assert {*named, "digest"} <= set(API_KEY.columns.keys())
     assert f" FROM {API_KEY.name} " in FIND_SQL
     assert API_KEY.columns["digest"].unique
+
+
+def test_an_event_of_the_audit_log_fills_every_column() -> None:
+    columns = SQLModel.metadata.tables[audit_tables.AuditEvent.__tablename__].columns
+    assert [field.name for field in fields(Row)] == columns.keys()
 
 
 def test_the_version_is_the_projects() -> None:

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.slow
 
 # Each command with --json, with what it needs at least. The walk below keeps the table whole.
 READING = {
+    "audit restart": (),
+    "audit tail": (),
+    "audit verify": (),
     "chat": ("hello",),
     "down": (),
     "engine build": (),

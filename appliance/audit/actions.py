@@ -1,0 +1,141 @@
+"""What can be on the audit log: a fixed list of acts, and for each the facts that may stand beside it.
+
+There is no field for free text: a fact has a name from this table and a short plain value, so
+that a word of a prompt has no way in. `docs/reference/audit.md` is generated from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Fact = str | int | bool | None
+
+# Characters that are kept of any text.
+LONGEST = 200
+_LARGEST = 2**63
+
+_KEY = ("owner", "team", "priority", "models", "endpoints", "addresses", "expires_at")
+_BUDGET = ("kind", "unit", "period", "amount", "before")
+
+
+class Action(StrEnum):
+    """Everything that can be on record."""
+
+    DENIED = "denied"
+    KEY_CREATED = "key-created"
+    KEY_CHANGED = "key-changed"
+    KEY_ROTATED = "key-rotated"
+    KEY_REVOKED = "key-revoked"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    BUDGET_SET = "budget-set"
+    BUDGET_REMOVED = "budget-removed"
+    SETTINGS_CHANGED = "settings-changed"
+    DEPLOYMENT_TAKEN = "deployment-taken"
+    MODEL_REMOVED = "model-removed"
+    CLOUD_ALLOWED = "cloud-allowed"
+    CLOUD_FORBIDDEN = "cloud-forbidden"
+    CLOUD_SENT = "cloud-sent"
+    STARTED = "started"
+    STOPPED = "stopped"
+    AUDIT_RESUMED = "audit-resumed"
+    AUDIT_RESTARTED = "audit-restarted"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One action: what it means, how a person reads it, and the names of its facts."""
+
+    meaning: str
+    sentence: str
+    facts: tuple[str, ...] = ()
+
+
+KINDS: dict[Action, Kind] = {
+    Action.DENIED: Kind(
+        "A request was refused: no or a bad key, no right, no budget left. Repeats within a minute are one event"
+        " with their `count`.",
+        "{actor} was refused {target} ({code})",
+        ("code", "count", "since"),
+    ),
+    Action.KEY_CREATED: Kind("An API key was made.", "{owner}'s key {target} was made by {actor}", _KEY),
+    Action.KEY_CHANGED: Kind("What a key may do was changed.", "{owner}'s key {target} was changed by {actor}", _KEY),
+    Action.KEY_ROTATED: Kind(
+        "A key got a successor.",
+        "{owner}'s key {target} was replaced by {successor}, by {actor}",
+        ("owner", "successor", "expires_at"),
+    ),
+    Action.KEY_REVOKED: Kind(
+        "A key was made useless.", "{owner}'s key {target} was revoked by {actor}", ("owner", "team")
+    ),
+    Action.SUSPENDED: Kind("An owner or a team was shut out.", "{kind} {target} was shut out by {actor}", ("kind",)),
+    Action.RESUMED: Kind("An owner or a team was let in again.", "{kind} {target} was let in by {actor}", ("kind",)),
+    Action.BUDGET_SET: Kind(
+        "A budget was set.", "the budget of {kind} {target} was set to {amount} {unit} a {period} by {actor}", _BUDGET
+    ),
+    Action.BUDGET_REMOVED: Kind(
+        "A budget was taken away.", "the budget of {kind} {target} was taken away by {actor}", _BUDGET
+    ),
+    Action.SETTINGS_CHANGED: Kind(
+        "A setting was changed.", "{target} was set to {after} by {actor}", ("before", "after")
+    ),
+    Action.DEPLOYMENT_TAKEN: Kind(
+        "The gateway began to serve another deployment.",
+        "the gateway serves {target} now",
+        ("serial", "release", "engines", "cloud"),
+    ),
+    Action.MODEL_REMOVED: Kind("A model's file was removed.", "model {target} was removed by {actor}", ("bytes",)),
+    Action.CLOUD_ALLOWED: Kind("Sending to a cloud was allowed.", "{target} was allowed by {actor}", ("before",)),
+    Action.CLOUD_FORBIDDEN: Kind("Sending to a cloud was forbidden.", "{target} was forbidden by {actor}", ("before",)),
+    Action.CLOUD_SENT: Kind(
+        "A request leaves the machine. On record before it does.",
+        "{actor}'s request goes out to {target}",
+        ("model", "team", "key_id", "region", "route", "bytes"),
+    ),
+    Action.STARTED: Kind("The gateway began to serve.", "the gateway {target} has started", ("version", "serial")),
+    Action.STOPPED: Kind("The gateway ended in order.", "the gateway {target} has stopped", ("version",)),
+    Action.AUDIT_RESUMED: Kind(
+        "The audit log could not be written for a while; what needs it was refused meanwhile.",
+        "the audit log is written again ({refused} were refused meanwhile)",
+        ("refused", "since"),
+    ),
+    Action.AUDIT_RESTARTED: Kind(
+        "A damaged audit log was put aside, and this one begun.",
+        "{actor} put a damaged audit log aside, as {target} (fault: {fault} at {at_seq})",
+        ("fault", "at_seq", "events", "sha256"),
+    ),
+}
+
+
+def plain(text: str) -> str:
+    """A text as it is kept: printable characters only, so that it does nothing to a terminal, and not too many."""
+    cut = text[:LONGEST]
+    return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
+
+
+def facts_text(action: Action, facts: dict[str, Fact]) -> str:
+    """The facts of an event as JSON. Raises ValueError for a name or a value that the table does not have."""
+    kept: dict[str, Fact] = {}
+    for name, value in facts.items():
+        if name not in KINDS[action].facts:
+            raise ValueError(f"{action} has no fact {name!r}")
+        if isinstance(value, str):
+            kept[name] = plain(value)
+        elif value is None or (isinstance(value, int) and -_LARGEST <= value < _LARGEST):
+            kept[name] = value
+        else:
+            raise ValueError(f"{name} of {action} is neither a short text nor a number")
+    return json.dumps(kept, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def sentence(actor: str, action: str, target: str, facts: dict[str, Any]) -> str:
+    """An event as a person reads it; also one of a version that knew other actions."""
+    known = {"actor": actor or "somebody", "target": target or "it"}
+    if action not in Action.__members__.values():
+        return f"{action}: {known['target']} by {known['actor']}"
+    words = KINDS[Action(action)].sentence.format_map(defaultdict(lambda: "?", {**facts, **known}))
+    return f"{words}, {facts['count']} times since {facts.get('since')}" if facts.get("count") else words
