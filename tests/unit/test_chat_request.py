@@ -11,12 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.errors import ApplianceError
-from appliance.policy.chat import FIELDS, ChatRequest, estimate_tokens, read
+from appliance.policy.body import EngineRequest, estimate_tokens
+from appliance.policy.chat import FIELDS, read
 
 HELLO = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def asked(**more: Any) -> ChatRequest:
+def asked(**more: Any) -> EngineRequest:
     """A request that must be accepted."""
     return read(json.dumps({**HELLO, **more}).encode())
 
