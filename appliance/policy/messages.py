@@ -96,7 +96,7 @@ _BLOCK: Final = tagged(
 _MESSAGE: Final = table(
     {"role": one_of("user", "assistant", "system"), "content": either(TEXT, many(_BLOCK, 500))}, "role", "content"
 )
-_TOOL: Final = table(
+_CUSTOM: Final = table(
     {
         "type": either(one_of("custom"), nothing),
         "name": NAME,
@@ -112,6 +112,8 @@ _TOOL: Final = table(
     "name",
     "input_schema",
 )
+# Those that the API's own servers run have types of their own.
+_TOOL: Final = tagged("type", {"custom": _CUSTOM}, {}, default="custom")
 _PARALLEL: Final = {"disable_parallel_tool_use": flag}
 _CHOICE: Final = tagged(
     "type",

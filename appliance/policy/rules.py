@@ -147,13 +147,17 @@ def tagged(by: str, cases: Mapping[str, Rule], refused: Mapping[str, str], defau
     def check(value: Any) -> str | None:
         if type(value) is not dict:
             return "must be an object"
-        said = value.get(by, default)
+        said = value.get(by)
+        if said is None:
+            said = default
         rule = cases.get(said) if type(said) is str else None
         if rule is not None:
             return rule.check(value)
         if type(said) is str and said in refused:
             return f"has the {by} '{said}', which is not supported: {refused[said]}"
-        return f"lacks '{by}'" if by not in value else f"must have as '{by}' {names}"
+        if not said:
+            return f"lacks '{by}'"
+        return f"has the {by} '{str(said)[:60]}' in place of {names}"
 
     fields = {f'{by}: "{name}"': rule for name, rule in cases.items()}
     return Rule(check, f"an object whose `{by}` is {names}", fields)
