@@ -105,6 +105,8 @@ KINDS: Final[dict[str, Kind]] = {
     "field-missing": _http(400, _BAD_REQUEST, "The request lacks a field that it must have"),
     "field-bad-value": _http(400, _BAD_REQUEST, "A request field has a value outside its range"),
     "model-not-found": _http(404, _BAD_REQUEST, "No model of that name is served here"),
+    "model-wrong-kind": _http(400, _BAD_REQUEST, "The model is made for another kind of request"),
+    "engine-cannot-count": _http(400, _BAD_REQUEST, "The model's engine does not count tokens ahead of an answer"),
     "context-too-long": _http(400, _BAD_REQUEST, "The conversation is longer than the model's context"),
     "engine-refused": _http(400, _BAD_REQUEST, "The engine did not accept the request"),
     "too-many-requests": _http(429, "rate_limit_error", "The key has too many requests under way at once"),

@@ -30,10 +30,10 @@ from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSet
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
+from appliance.gateway.endpoints import ENDPOINTS, Endpoint
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
 from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
-from appliance.policy.chat import FIELDS
 from appliance.policy.rules import Rule
 from appliance.selector.plan import Wishes, plan_set
 from appliance.units import show_bytes
@@ -247,21 +247,41 @@ def route_table() -> tuple[Route, ...]:
 
 
 def api_page() -> str:
-    """Every address, and every field of a chat completion request with its range."""
+    """Every address, and every field of each request with its range."""
     who = {Access.ANYBODY: "anybody who reaches the port", Access.KEY: "holders of an API key"}
-    rows = [(f"`{one.method} {one.path}`", who[one.access], _text(_handler(one))) for one in route_table()]
-    needed = frozenset({"model", "messages"})
+    rows = [(f"`{one.method} {one.path}`", who[one.access], one.about or _text(_handler(one))) for one in route_table()]
     return "\n".join(
-        [
-            _HEAD + "# The API\n",
-            "It speaks OpenAI's chat completions. A key goes into the header `Authorization: Bearer apl-...`.\n"
-            "Every answer carries an `x-request-id`, which stands in the usage rows too.\n",
-            _table(("address", "who may call it", "what it does"), rows),
-            "## Fields of a chat completion request\n",
-            "Other fields, and values outside these ranges, are refused by name. `null` counts as left out.\n",
-            "\n".join(_bullets(FIELDS, needed, "")) + "\n",
-        ]
-    )
+        [_HEAD + "# The API\n", _API, _table(("address", "who may call it", "what it does"), rows), _FIELDS]
+    ) + ("\n" + "\n".join(map(_fields_of, ENDPOINTS)))
+
+
+_API = """\
+It speaks OpenAI's chat completions, text completions, responses and embeddings, Anthropic's messages, and the usual
+form of sorting documents (`rerank`). A key goes into the header `Authorization: Bearer apl-...`; for messages
+`x-api-key: apl-...` does as well. Every answer carries an `x-request-id`, which stands in the usage rows too. A
+request may carry an `x-request-id` of its own (at most 128 letters, digits, dots, lines and underscores): the answer
+has it as `x-client-request-id`.
+
+Responses and messages are translated: the engine is asked for a chat completion. Nothing is kept from one request to
+the next, so there is no `previous_response_id`. Thoughts of a model come as reasoning items and thinking blocks; in
+messages only where `thinking` was asked for. Embeddings are answered by the models of the role `embed`, `rerank` by
+those of the role `rerank`, everything else by the others.
+"""
+_FIELDS = """\
+Fields other than these, and values outside these ranges, are refused by name. `null` counts as left out.
+"""
+
+
+def _fields_of(endpoint: Endpoint) -> str:
+    """An endpoint's fields, and those that clients may know and that it does not take."""
+    form = endpoint.form
+    same = next(one for one in ENDPOINTS if one.form is form)
+    head = f"## Fields of `{endpoint.path}`\n"
+    if same is not endpoint:
+        return f"{head}\nThose of `{same.path}`.\n"
+    fields = "\n".join(_bullets(form.fields, frozenset(form.needed), ""))
+    refused = "\n".join(f"* `{name}`: {why}" for name, why in form.refused.items())
+    return f"{head}\n{fields}\n" + (f"\nNot supported:\n\n{refused}\n" if refused else "")
 
 
 def _handler(route: Route) -> Any:

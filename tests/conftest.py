@@ -52,6 +52,18 @@ def served(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) ->
     box.stop()
 
 
+@pytest.fixture(scope="module")
+def served_all(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[Box]:
+    """A box whose gateway runs, with the fake engine for conversations, embeddings and sorting."""
+    box = Box(tmp_path_factory.mktemp("served_all"))
+    engines = (("chat", "fake"), ("embed", "vectors"), ("rerank", "sorter"))
+    tables = "".join(f'[engines.{role}]\nurl = "{fake_engine.url}"\nmodel = "{model}"\n' for role, model in engines)
+    box.configure(f"engine_wait_s = 1\n{tables}")
+    box.serve()
+    yield box
+    box.stop()
+
+
 @pytest.fixture(scope="session")
 def nvml(tmp_path_factory: pytest.TempPathFactory) -> Nvml:
     """NVIDIA's driver library with GPUs of the test's choice."""

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from appliance.deployment import Engine
@@ -18,6 +19,14 @@ _RETRY_S = 0.1
 _KEEP_ALIVE_S = 4.0
 _CONNECT_S = 5.0
 _READY_S = 2.0
+# What an engine can be asked, below its /v1.
+PATHS: Final = (
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/rerank",
+    "/chat/completions/input_tokens",
+)
 
 
 class EngineClient:
@@ -36,20 +45,20 @@ class EngineClient:
         if engine.api_key_file:
             fields.append(f"authorization: Bearer {_api_key(Path(engine.api_key_file))}")
         head = f"{address.path}%s HTTP/1.1\r\n" + "\r\n".join(fields) + "\r\n"
-        self._chat = ("POST " + head % "/chat/completions" + "content-length: ").encode("latin-1")
+        self._heads = {path: f"POST {head % path}content-length: ".encode("latin-1") for path in PATHS}
         self._models = ("GET " + head % "/models" + "\r\n").encode("latin-1")
         self._idle: list[tuple[Connection, float]] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def chat(self, body: bytes) -> tuple[Connection, float]:
-        """Ask for a chat completion; returns the connection once the answer's head is there, whatever
+    async def ask(self, path: str, body: bytes) -> tuple[Connection, float]:
+        """Ask one of `PATHS`; returns the connection once the answer's head is there, whatever
         its status, with the seconds that were spent waiting for an engine to come up.
 
         The caller gives it back with `release`. An engine that is starting (refuses connections, or
         answers 503) is asked again until `wait_s` is over. Raises engine-unavailable.
         """
-        request = b"%s%d\r\n\r\n%s" % (self._chat, len(body), body)
+        request = b"%s%d\r\n\r\n%s" % (self._heads[path], len(body), body)
         began = time.monotonic()
         deadline = began + self._wait_s
         waited = 0.0

@@ -1,7 +1,7 @@
-"""The three ways to an answer: streamed to the client, put together here, or passed on whole.
+"""The ways to an answer: streamed to the client, put together here, or passed on whole.
 
-Our own llama-server is always asked by stream: it notices a client that hangs up at once on
-a stream, and under load never on a plain request. A server behind a URL is asked as the
+Our own llama-server is always asked by stream where it can stream: it notices a client that hangs up
+at once on a stream, and under load never on a plain request. A server behind a URL is asked as the
 client asked.
 """
 
@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from typing import Any
 
 import orjson
 
 from appliance.deployment import Engine
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
-from appliance.gateway.assembly import Assembly
-from appliance.gateway.events import DONE, Splitter, Tally, is_error, parsed
+from appliance.gateway.assembly import Assembly, ChatAssembly, TextAssembly
+from appliance.gateway.events import DONE, Splitter, Tally, is_error, parsed, usage_of
 from appliance.gateway.failures import failure_of, refusal, stopped
 from appliance.gateway.relay import Relay
-from appliance.http.asgi import Send, respond, start
-from appliance.http.errors import JSON, payload, respond_error
-from appliance.policy.chat import ChatRequest
+from appliance.http.asgi import Request, Send, respond, start
+from appliance.http.errors import JSON, respond_error
+from appliance.policy.body import EngineRequest
 
-_SSE = b"text/event-stream; charset=utf-8"
+SSE = b"text/event-stream; charset=utf-8"
 # Proxies in front must pass each piece on as it comes.
-_UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class Answer(ABC):
@@ -38,31 +38,37 @@ class Answer(ABC):
 
     asks_by_stream = True
 
-    def __init__(self, wanted: ChatRequest, engine: Engine, request_id: str) -> None:
+    def __init__(self, wanted: EngineRequest, engine: Engine, request: Request) -> None:
         self.tally = Tally()
         self.first_token_at: float | None = None
-        self._request_id = request_id
+        self._request = request
         self._wanted = wanted
         self._engine = engine
 
     def upstream_body(self) -> bytes:
         """The request as the engine gets it."""
+        return orjson.dumps(self._upstream_fields())
+
+    def _upstream_fields(self) -> dict[str, Any]:
         fields = {**self._wanted.fields, "model": self._engine.upstream_model}
         if self.asks_by_stream:
             fields["stream"] = True
             fields["stream_options"] = {"include_usage": True}
             if self._engine.is_ours:
                 fields["timings_per_token"] = True
-        return orjson.dumps(fields)
+        return fields
 
     async def take(self, engine: Connection, send: Send) -> None:
         """Read the engine's answer. Raises engine-refused, engine-failed, engine-stopped and the like."""
         try:
             if engine.status != 200:
-                raise await refusal(engine, self._engine)
+                raise await self._refusal(engine)
             await self._take(engine, send)
         except OSError as error:
             raise stopped(self._engine) from error
+
+    async def _refusal(self, engine: Connection) -> ApplianceError:
+        return await refusal(engine, self._engine, self._wanted.prompt)
 
     @abstractmethod
     async def _take(self, engine: Connection, send: Send) -> None: ...
@@ -73,7 +79,7 @@ class Answer(ABC):
 
     async def fail(self, send: Send, error: ApplianceError) -> None:
         """Send an error as an HTTP answer."""
-        await respond_error(send, self._request_id, error)
+        await respond_error(send, self._request, error)
 
     def _note_first(self) -> None:
         if self.first_token_at is None:
@@ -83,14 +89,14 @@ class Answer(ABC):
 class StreamedAnswer(Answer):
     """Server-sent events, passed on as they come."""
 
-    def __init__(self, wanted: ChatRequest, engine: Engine, request_id: str) -> None:
-        super().__init__(wanted, engine, request_id)
-        self._relay = Relay(wanted.wants_usage)
+    def __init__(self, wanted: EngineRequest, engine: Engine, request: Request, opening: int) -> None:
+        super().__init__(wanted, engine, request)
+        self._relay = Relay(wanted.wants_usage, opening)
         self.tally = self._relay.tally
         self._started = False
 
     async def _take(self, engine: Connection, send: Send) -> None:
-        await start(send, self._request_id, 200, _SSE, _UNBUFFERED)
+        await start(send, self._request, 200, SSE, UNBUFFERED)
         self._started = True
         while data := await engine.some():
             self._note_first()
@@ -113,41 +119,58 @@ class StreamedAnswer(Answer):
         if not self._started:
             await super().fail(send, error)
             return
-        event = b"data: " + payload(error, self._request_id) + b"\n\n"
+        event = b"data: " + self._request.dialect.error(error, self._request.id) + b"\n\n"
         await send({"type": "http.response.body", "body": event})
 
 
-class AssembledAnswer(Answer):
-    """A plain answer, put together here from the engine's stream."""
+class ParsedAnswer(Answer):
+    """An answer whose events are all looked at."""
 
-    def __init__(self, wanted: ChatRequest, engine: Engine, request_id: str) -> None:
-        super().__init__(wanted, engine, request_id)
-        self._assembly = Assembly()
-        self._done = False
+    _done = False
 
     async def _take(self, engine: Connection, send: Send) -> None:
         splitter = Splitter()
         while data := await engine.some():
             self._note_first()
-            for event in splitter.feed(data):
-                self._add(event)
-        for event in splitter.end():
-            self._add(event)
+            await self._pass(splitter.feed(data), send)
+        await self._pass(splitter.end(), send)
         if not self._done:
             raise stopped(self._engine)
 
-    def _add(self, event: bytes) -> None:
+    async def _pass(self, events: list[bytes], send: Send) -> None:
+        ready = b"".join(map(self._read, events))
+        if ready:
+            await send({"type": "http.response.body", "body": ready, "more_body": True})
+
+    def _read(self, event: bytes) -> bytes:
         if is_error(event):
             raise failure_of(event, self._engine)
         self._done = self._done or event == DONE
         chunk = parsed(event)
         if chunk is None:
-            return
+            return b""
         if chunk.get("usage"):
             self.tally.usage(chunk["usage"])
         else:
             self.tally.count(event)
+        return self._add(chunk)
+
+    @abstractmethod
+    def _add(self, chunk: dict[str, Any]) -> bytes:
+        """Take a chunk; returns what may go out at once."""
+
+
+class AssembledAnswer(ParsedAnswer):
+    """A plain answer, put together here from the engine's stream."""
+
+    def __init__(self, wanted: EngineRequest, engine: Engine, request: Request, assembly: Assembly) -> None:
+        super().__init__(wanted, engine, request)
+        self._assembly = assembly
+        self.tally = Tally(assembly.opening)
+
+    def _add(self, chunk: dict[str, Any]) -> bytes:
         self._assembly.add(chunk)
+        return b""
 
     async def finish(self, send: Send) -> None:
         tally = self.tally
@@ -157,35 +180,48 @@ class AssembledAnswer(Answer):
             "total_tokens": tally.prompt + tally.completion,
             "prompt_tokens_details": {"cached_tokens": tally.cached},
         }
-        await respond(send, self._request_id, 200, self._assembly.body(usage), JSON)
+        await respond(send, self._request, 200, self._assembly.body(usage), JSON)
 
 
 class PassedAnswer(Answer):
-    """A plain answer of a server behind a URL, passed on as it is."""
+    """A plain answer of an engine that was asked plainly, passed on as it is."""
 
     asks_by_stream = False
     _body = b""
 
     async def _take(self, engine: Connection, send: Send) -> None:
-        pieces = []
-        while data := await engine.some():
-            pieces.append(data)
-        self._body = b"".join(pieces)
+        self._body = await whole(engine)
         self._note_first()
-        with suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            self.tally.usage(orjson.loads(self._body)["usage"])
+        self.tally.usage(usage_of(self._body))
         if not self.tally.exact:
             # An answer that cannot be metered is no answer.
             raise failure_of(b"an answer without usage", self._engine)
 
     async def finish(self, send: Send) -> None:
-        await respond(send, self._request_id, 200, self._body, JSON)
+        await respond(send, self._request, 200, self._body, JSON)
 
 
-def make_answer(wanted: ChatRequest, engine: Engine, request_id: str) -> Answer:
-    """The way to this answer."""
+async def whole(engine: Connection) -> bytes:
+    """All of an answer's body. Raises OSError."""
+    pieces = []
+    while data := await engine.some():
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def chat_answer(wanted: EngineRequest, engine: Engine, request: Request) -> Answer:
+    """The way to a chat completion."""
     if wanted.streamed:
-        return StreamedAnswer(wanted, engine, request_id)
+        return StreamedAnswer(wanted, engine, request, ChatAssembly.opening)
     if engine.is_ours:
-        return AssembledAnswer(wanted, engine, request_id)
-    return PassedAnswer(wanted, engine, request_id)
+        return AssembledAnswer(wanted, engine, request, ChatAssembly())
+    return PassedAnswer(wanted, engine, request)
+
+
+def text_answer(wanted: EngineRequest, engine: Engine, request: Request) -> Answer:
+    """The way to a text completion."""
+    if wanted.streamed:
+        return StreamedAnswer(wanted, engine, request, TextAssembly.opening)
+    if engine.is_ours:
+        return AssembledAnswer(wanted, engine, request, TextAssembly())
+    return PassedAnswer(wanted, engine, request)

@@ -9,21 +9,25 @@ from functools import partial
 
 import orjson
 
+from appliance.deployment import Engine
 from appliance.errors import ApplianceError
-from appliance.gateway.chat import Box, chat
+from appliance.gateway.chat import Box, ask
+from appliance.gateway.endpoints import ENDPOINTS
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
 from appliance.http.routes import Access, Route, Router
 
 BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
+_MODELS = "/v1/models"
 
 
 def routes(box: Box) -> tuple[Route, ...]:
     """Every address of the gateway."""
     return (
-        Route("POST", "/v1/chat/completions", Access.KEY, partial(chat, box)),
-        Route("GET", "/v1/models", Access.KEY, partial(models, box)),
+        *(Route("POST", one.path, Access.KEY, partial(ask, one, box), one.about, one.dialect) for one in ENDPOINTS),
+        Route("GET", _MODELS, Access.KEY, partial(models, box)),
+        Route("GET", f"{_MODELS}/{{id}}", Access.KEY, partial(model, box)),
         Route("GET", "/health", Access.ANYBODY, health),
         Route("GET", "/ready", Access.ANYBODY, partial(ready, box)),
     )
@@ -31,18 +35,26 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 async def models(box: Box, request: Request, send: Send) -> None:
     """The models that are served, in OpenAI's shape."""
-    box.credentials.resolve(request.header(b"authorization"))
-    data = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
-        for engine in box.switchboard.now.deployment.engines
-        for name in engine.names
-    ]
-    await respond(send, request.id, 200, orjson.dumps({"object": "list", "data": data}), JSON)
+    box.credentials.resolve(request.credential())
+    data = [_model(name, engine) for engine in box.switchboard.now.deployment.engines for name in engine.names]
+    await respond(send, request, 200, orjson.dumps({"object": "list", "data": data}), JSON)
+
+
+async def model(box: Box, request: Request, send: Send) -> None:
+    """One of the models that are served."""
+    box.credentials.resolve(request.credential())
+    name = request.scope["path"].removeprefix(f"{_MODELS}/")
+    engine, _ = box.switchboard.now.route(name)
+    await respond(send, request, 200, orjson.dumps(_model(name, engine)), JSON)
+
+
+def _model(name: str, engine: Engine) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
 
 
 async def health(request: Request, send: Send) -> None:
     """200 as long as this process answers."""
-    await respond(send, request.id, 200, b'{"status":"ok"}', JSON)
+    await respond(send, request, 200, b'{"status":"ok"}', JSON)
 
 
 async def ready(box: Box, request: Request, send: Send) -> None:
@@ -66,7 +78,7 @@ async def ready(box: Box, request: Request, send: Send) -> None:
         "busy": {role: client.busy for role, client in served.clients.items()},
         "leaving": box.switchboard.leaving,
     }
-    await respond(send, request.id, 200 if good else 503, orjson.dumps(said), JSON)
+    await respond(send, request, 200 if good else 503, orjson.dumps(said), JSON)
 
 
 async def _state(target: Target) -> tuple[str, str]:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 
-class Assembly:
-    """Collects the chunks of one chat completion and gives the completion."""
+class Assembly(Protocol):
+    """Collects the chunks of one completion and gives the completion. `opening` events of a stream carry no token."""
+
+    opening: int
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        """Take one parsed chunk."""
+
+    def body(self, usage: dict[str, Any]) -> bytes:
+        """The completion as JSON."""
+
+
+class ChatAssembly:
+    """A chat completion."""
+
+    # The first event carries the role.
+    opening = 1
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}
@@ -60,3 +75,28 @@ class Assembly:
         function = call.get("function") or {}
         known["function"]["name"] += function.get("name") or ""
         known["function"]["arguments"] += function.get("arguments") or ""
+
+
+class TextAssembly:
+    """A text completion."""
+
+    opening = 0
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] = {}
+        self._text: list[str] = []
+        self._finish: str | None = None
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        """Take one parsed chunk."""
+        self._head = self._head or chunk
+        for choice in chunk.get("choices", ()):
+            if choice.get("text"):
+                self._text.append(choice["text"])
+            self._finish = choice.get("finish_reason") or self._finish
+
+    def body(self, usage: dict[str, Any]) -> bytes:
+        """The text completion as JSON."""
+        choice = {"index": 0, "text": "".join(self._text), "logprobs": None, "finish_reason": self._finish}
+        head = {name: self._head.get(name) for name in ("id", "created", "model", "system_fingerprint")}
+        return orjson.dumps({**head, "object": "text_completion", "choices": [choice], "usage": usage})

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: the request path's seven steps, in order.
+"""The request path's seven steps, in order; every address at which a model is asked runs them.
 
     1 authenticate   who asks
     2 decide         may they, and is the request one that may reach an engine
@@ -8,8 +8,9 @@
     6 ledger.settle  what it came to is on record before its end goes out
     7 audit          what did not end well is noted
 
-Steps 1 to 4 stand in `chat`: whatever they raise leaves as a proper HTTP error, since no
-answer has begun. Steps 5 to 7 are `Call.run`, where an answer may have.
+What is particular to an address is in its `Endpoint`. Steps 1 to 4 stand in `ask`: whatever they
+raise leaves as a proper HTTP error, since no answer has begun. Steps 5 to 7 are `Call.run`, where an
+answer may have. What generates nothing is on no record: it ends with `count`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from appliance.audit.log import note
 from appliance.engine.client import EngineClient
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
-from appliance.gateway.answers import Answer, make_answer
+from appliance.gateway.answers import Answer
+from appliance.gateway.endpoints import Endpoint
 from appliance.gateway.hold import unheld
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.switchboard import Switchboard
@@ -31,7 +33,7 @@ from appliance.gateway.watch import Watchman
 from appliance.http.asgi import Request, Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
 from appliance.ledger.writer import LedgerWriter
-from appliance.policy.chat import ChatRequest, estimate_tokens, read
+from appliance.policy.body import EngineRequest, estimate_tokens
 from appliance.policy.principals import Principal
 from appliance.units import now_us
 
@@ -48,24 +50,29 @@ class Box:
     max_body: int
 
 
-async def chat(box: Box, request: Request, send: Send) -> None:
-    """Answer one chat completion request."""
+async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:
+    """Answer one request."""
     began = time.monotonic()
-    principal = box.credentials.resolve(request.header(b"authorization"))  # 1 authenticate
+    principal = box.credentials.resolve(request.credential())  # 1 authenticate
     body = await request.body(box.max_body)
-    wanted = read(body)  # 2 decide
+    wanted = endpoint.read(body)  # 2 decide
     engine, client = box.switchboard.now.route(wanted.model)  # 3 route
+    endpoint.check(engine, wanted)
     held_s = 0.0
     box.under_way.enter(principal.key_id)
     try:
         if engine.held:
             held_at = time.monotonic()
             client = await unheld(box.switchboard, box.watchman, request, wanted.model)
+            endpoint.check(client.engine, wanted)
             held_s = time.monotonic() - held_at
         # No await since it was routed: to an engine without a count nobody is on the way.
         client.busy += 1
         try:
-            call = await open_call(box, request, principal, wanted, client, began)  # 4 ledger.open
+            if not endpoint.on_record:
+                await count(endpoint, request, wanted, client, send)
+                return
+            call = await open_call(endpoint, box, request, principal, wanted, client, began)  # 4 ledger.open
             call.held_s = held_s
             await call.run(send)  # 5, 6, 7
         finally:
@@ -74,8 +81,25 @@ async def chat(box: Box, request: Request, send: Send) -> None:
         box.under_way.leave(principal.key_id)
 
 
+async def count(endpoint: Endpoint, request: Request, wanted: EngineRequest, client: EngineClient, send: Send) -> None:
+    """Ask an engine for what costs nothing, and pass it on."""
+    answer = endpoint.answer(wanted, client.engine, request)
+    connection, _ = await client.ask(endpoint.upstream, answer.upstream_body())
+    try:
+        await answer.take(connection, send)
+    finally:
+        client.release(connection)
+    await answer.finish(send)
+
+
 async def open_call(
-    box: Box, request: Request, principal: Principal, wanted: ChatRequest, client: EngineClient, began: float
+    endpoint: Endpoint,
+    box: Box,
+    request: Request,
+    principal: Principal,
+    wanted: EngineRequest,
+    client: EngineClient,
+    began: float,
 ) -> Call:
     """Put the call on record as open; returns once that is on disk. Raises disk-full or ledger-unavailable."""
     opening = Opening(
@@ -95,23 +119,31 @@ async def open_call(
         started_at=now_us(),
     )
     await box.ledger.open(opening)
-    return Call(box, request, wanted, client, opening, began)
+    return Call(endpoint, box, request, wanted, client, opening, began)
 
 
 class Call:
     """One call on record, from asking the engine to the settled row. `held_s` is how long it was held before."""
 
     def __init__(
-        self, box: Box, request: Request, wanted: ChatRequest, client: EngineClient, opening: Opening, began: float
+        self,
+        endpoint: Endpoint,
+        box: Box,
+        request: Request,
+        wanted: EngineRequest,
+        client: EngineClient,
+        opening: Opening,
+        began: float,
     ) -> None:
         self.held_s = 0.0
+        self._endpoint = endpoint
         self._box = box
         self._request = request
         self._client = client
         self._opening = opening
         self._prompt_bytes = wanted.prompt_bytes
         self._began = began
-        self._answer: Answer = make_answer(wanted, client.engine, request.id)
+        self._answer: Answer = endpoint.answer(wanted, client.engine, request)
         self._connection: Connection | None = None
         self._waited_s = 0.0
         self._settled = False
@@ -152,7 +184,9 @@ class Call:
         """Step 5: ask the engine and pass its answer on, all but the end; step 6; then the end."""
         asked = time.monotonic()
         try:
-            self._connection, self._waited_s = await self._client.chat(self._answer.upstream_body())
+            self._connection, self._waited_s = await self._client.ask(
+                self._endpoint.upstream, self._answer.upstream_body()
+            )
         except ApplianceError:
             self._waited_s = time.monotonic() - asked
             raise
@@ -187,4 +221,7 @@ class Call:
         )
         await self._box.ledger.settle(settlement)  # 6 ledger.settle
         if outcome is not Outcome.COMPLETE:
-            note(outcome.value, self._opening.request_id, code=error, principal=self._opening.principal)  # 7 audit
+            opening = self._opening
+            note(
+                outcome.value, opening.request_id, code=error, principal=opening.principal, endpoint=self._endpoint.name
+            )

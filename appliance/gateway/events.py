@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -25,6 +27,11 @@ _ODD: Final = (_USAGE, _TIMINGS, b'"error"', b"\nerror", b"\r", DONE)
 _TAIL: Final = 2048
 _ERRORS: Final = (b'data: {"error"', b"error: ", b'data: {"object":"error"')
 
+
+# Bytes of a plain answer from which on only its usage is parsed, and the most that a usage has.
+_LONG_BODY: Final = 32 * 1024
+_MOST_USAGE: Final = 4 * 1024
+_DECODER: Final = json.JSONDecoder()
 
 # An event that is longer is none: an engine that never ends one must not fill our memory.
 _LONGEST_EVENT: Final = 8 * MIB
@@ -91,15 +98,15 @@ class Tally:
     """What a stream has told so far about tokens.
 
     `exact` once the engine has said it: in its usage, or (llama-server) in the timings of
-    each token. Before that, events are counted.
+    each token. Before that, events are counted, of which `opening` carry no token.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opening: int = 1) -> None:
         self.prompt = 0
         self.cached = 0
         self.completion = 0
         self.exact = False
-        self._counted = 0
+        self._counted = -opening
         self._last_timed: bytes | None = None
 
     def count(self, event: bytes) -> bytes:
@@ -126,8 +133,7 @@ class Tally:
             # llama-server counts as prompt only what it had to read anew.
             self.prompt += self.cached
         if not self.exact:
-            # Without the opening event, which carries the role and no token.
-            self.completion = max(0, self._counted - 1)
+            self.completion = max(0, self._counted)
 
     def usage(self, usage: object) -> None:
         """Take the engine's own final count; what is no count is left aside, and `exact` stays as it was."""
@@ -176,6 +182,20 @@ def parsed(event: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return chunk if isinstance(chunk, dict) else None
+
+
+def usage_of(body: bytes) -> Any:
+    """The usage in a plain answer, or None. A long one is not parsed for it: that would hold up everybody."""
+    if len(body) > _LONG_BODY:
+        start = body.find(_USAGE) + len(_USAGE)
+        with suppress(ValueError):
+            # In JSON text a quote is escaped, so these words stand in no text.
+            return _DECODER.raw_decode(body[start : start + _MOST_USAGE].decode("latin-1").lstrip())[0]
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return answer.get("usage") if isinstance(answer, dict) else None
 
 
 def with_usage(event: bytes) -> dict[str, Any] | None:

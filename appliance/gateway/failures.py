@@ -13,19 +13,22 @@ _LONGEST = 500
 _MOST_BYTES = 64 * 1024
 
 
-async def refusal(answer: Connection, engine: Engine) -> ApplianceError:
-    """The error for an answer that is not a 200."""
+async def refusal(answer: Connection, engine: Engine, prompt: str) -> ApplianceError:
+    """The error for an answer that is not a 200. `prompt` is the field that holds what the engine had to read."""
     said = await answer.read(_MOST_BYTES)
     message, kind = _words(said)
     status = answer.status
-    if kind == "exceed_context_size_error" or ("context" in message and status == 400):
+    too_long = kind == "exceed_context_size_error" or ("context" in message and status == 400)
+    # What embeds or sorts must take a text at one go.
+    if too_long or "too large to process" in message:
+        what = "conversation" if prompt == "messages" else "text"
         return ApplianceError(
             "context-too-long",
-            f"This conversation is too long for the model: {message}.",
+            f"This {what} is too long for the model: {message}.",
             "Shorten it, or start a new one.",
-            param="messages",
+            param=prompt,
         )
-    if status in (400, 404, 413, 422):
+    if status in (400, 404, 413, 422, 501):
         return ApplianceError(
             "engine-refused", f"The engine did not accept the request: {message}.", "Change the request."
         )

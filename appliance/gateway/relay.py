@@ -13,8 +13,8 @@ from appliance.gateway.events import DONE, Splitter, Tally, is_error, is_finish,
 class Relay:
     """One stream on its way. `tally` counts, `done` is true once the engine has said so, `error` is its failure."""
 
-    def __init__(self, wants_usage: bool) -> None:
-        self.tally = Tally()
+    def __init__(self, wants_usage: bool, opening: int = 1) -> None:
+        self.tally = Tally(opening)
         self.done = False
         self.error: bytes | None = None
         self._wants_usage = wants_usage

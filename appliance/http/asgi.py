@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from appliance.errors import ApplianceError
+from appliance.http.dialects import OPENAI, Dialect
 from appliance.units import show_bytes
 
 Scope = MutableMapping[str, Any]
@@ -14,19 +16,23 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+# What is repeated of a client's own id: nothing that could end a header or fill a log.
+_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
 
 class DisconnectedError(Exception):
     """The client hung up before its request was complete."""
 
 
 class Request:
-    """One HTTP request. `id` is ours, and every answer carries it."""
+    """One HTTP request. `id` is ours, and every answer carries it; `dialect` is its route's."""
 
-    __slots__ = ("_receive", "id", "scope")
+    __slots__ = ("_receive", "dialect", "id", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, id: str) -> None:
         self.scope = scope
         self.id = id
+        self.dialect: Dialect = OPENAI
         self._receive = receive
 
     def header(self, name: bytes) -> str | None:
@@ -35,6 +41,25 @@ class Request:
             if key == name:
                 return str(value.decode("latin-1"))
         return None
+
+    def credential(self) -> str | None:
+        """The `Authorization` header, or what stands for it in the request's dialect."""
+        said = self.header(b"authorization")
+        if said is None and self.dialect.key_header:
+            key = self.header(self.dialect.key_header)
+            return None if key is None else f"Bearer {key}"
+        return said
+
+    def marks(self) -> list[Header]:
+        """The headers that say which request an answer belongs to: by our id, and by the client's own."""
+        id = self.id.encode()
+        marks = [(b"x-request-id", id)]
+        if self.dialect.id_header:
+            marks.append((self.dialect.id_header, id))
+        said = self.header(b"x-request-id")
+        if said is not None and _CLIENT_ID.fullmatch(said):
+            marks.append((b"x-client-request-id", said.encode()))
+        return marks
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises body-too-large as soon as it is, and DisconnectedError."""
@@ -70,14 +95,14 @@ def _too_large(limit: int) -> ApplianceError:
 
 
 async def respond(
-    send: Send, request_id: str, status: int, body: bytes, content_type: bytes, extra: Iterable[Header] = ()
+    send: Send, request: Request, status: int, body: bytes, content_type: bytes, extra: Iterable[Header] = ()
 ) -> None:
     """Send a whole answer at once."""
-    await start(send, request_id, status, content_type, [(b"content-length", b"%d" % len(body)), *extra])
+    await start(send, request, status, content_type, [(b"content-length", b"%d" % len(body)), *extra])
     await send({"type": "http.response.body", "body": body})
 
 
-async def start(send: Send, request_id: str, status: int, content_type: bytes, extra: Iterable[Header] = ()) -> None:
+async def start(send: Send, request: Request, status: int, content_type: bytes, extra: Iterable[Header] = ()) -> None:
     """Send an answer's head; its body follows piece by piece."""
-    headers = [(b"content-type", content_type), (b"x-request-id", request_id.encode()), *extra]
+    headers = [(b"content-type", content_type), *request.marks(), *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -12,6 +12,7 @@ from enum import StrEnum
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
 from appliance.http.asgi import DisconnectedError, Receive, Request, Scope, Send
+from appliance.http.dialects import OPENAI, Dialect
 from appliance.http.errors import respond_error
 
 Handler = Callable[[Request, Send], Awaitable[None]]
@@ -26,12 +27,18 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address: method, path, who may call it, and what answers."""
+    """One address: method, path, who may call it, and what answers.
+
+    A path that ends with `{id}` stands for all that are longer. `about` is for the manual; where it
+    is empty, the handler's own words are.
+    """
 
     method: str
     path: str
     access: Access
     handler: Handler
+    about: str = ""
+    dialect: Dialect = OPENAI
 
 
 class Router:
@@ -43,34 +50,46 @@ class Router:
         # Random once, then counted: ids must be unique, not secret, and a system call each is not free.
         self._id_prefix = f"req-{secrets.token_hex(8)}"
         self._numbers = itertools.count(1)
-        self._paths = {route.path for route in routes}
+        self._dialects = {route.path: route.dialect for route in routes}
+        self._open = tuple(route.path.removesuffix("{id}") for route in routes if route.path.endswith("{id}"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         request = Request(scope, receive, f"{self._id_prefix}{next(self._numbers):08x}")
         try:
-            await self._find(scope).handler(request, send)
+            await self._find(request).handler(request, send)
         except DisconnectedError:
             return
         except ApplianceError as error:
             note("refused", request.id, code=error.code, path=scope["path"])
-            await respond_error(send, request.id, error)
+            await respond_error(send, request, error)
         except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
             note("bug", request.id, path=scope["path"], trace=traceback.format_exc())
             # Where an answer has begun the server takes no second one: it raises, and cuts the connection.
-            await respond_error(send, request.id, _internal(request.id))
+            await respond_error(send, request, _internal(request.id))
 
-    def _find(self, scope: Scope) -> Route:
-        route = self._table.get((scope["method"], scope["path"]))
-        if route is not None:
-            return route
-        if scope["path"] in self._paths:
-            raise ApplianceError(
-                "method-not-allowed",
-                f"{scope['path']} does not take {scope['method']}.",
-                "See docs/reference/api.md for the methods.",
-            )
-        raise ApplianceError("route-not-found", f"There is nothing at {scope['path'][:200]}.", "The API is below /v1.")
+    def _find(self, request: Request) -> Route:
+        method, path = request.scope["method"], request.scope["path"]
+        route = self._table.get((method, path))
+        if route is None:
+            # Only what is in no table pays for this.
+            shape = next((f"{start}{{id}}" for start in self._open if path.startswith(start) and path != start), path)
+            route = self._table.get((method, shape))
+            if route is None:
+                request.dialect = self._dialects.get(shape, OPENAI)
+                raise _nothing_here(method, path, known=shape in self._dialects)
+        request.dialect = route.dialect
+        return route
+
+
+def _nothing_here(method: str, path: str, known: bool) -> ApplianceError:
+    if known:
+        return ApplianceError(
+            "method-not-allowed",
+            f"{path[:200]} does not take {method}.",
+            "See docs/reference/api.md for the methods.",
+        )
+    return ApplianceError("route-not-found", f"There is nothing at {path[:200]}.", "The API is below /v1.")
 
 
 def _internal(request_id: str) -> ApplianceError:

@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
-import orjson
+from appliance.policy.body import EngineRequest, Form
+from appliance.policy.fields import (
+    DESCRIPTION,
+    EFFORT,
+    I32,
+    LABEL,
+    LONGEST_TEXT,
+    MAX_TOKENS,
+    MAYBE,
+    NAME,
+    NO_FILES,
+    NO_IMAGES,
+    SCHEMA,
+    SHARE,
+    TEMPERATURE,
+    TEXT,
+    TOP_TOKENS,
+    VERBOSITY,
+    choose_tool,
+    logit_bias,
+)
+from appliance.policy.rules import Rule, either, flag, labels, many, nothing, number, one_of, table, tagged, text, whole
 
-from appliance.errors import ApplianceError
-from appliance.policy.rules import Rule, any_json, either, flag, many, nothing, number, one_of, table, text, whole
-
-_LONGEST_TEXT: Final = 8_000_000
-_TEXT: Final = text(_LONGEST_TEXT)
-_NAME: Final = text(200)
-_I32: Final = 2**31 - 1
-
-
-def _logit_bias(most: int) -> Rule:
-    words = f"an object of at most {most} tokens"
-    bias = number(-100, 100)
-
-    def check(value: Any) -> str | None:
-        if type(value) is not dict or len(value) > most:
-            return f"must be {words}"
-        for token, weight in value.items():
-            if not (token.isascii() and token.isdigit() and len(token) <= 6):
-                return f"has the key '{token[:20]}', which is no token id"
-            wrong = bias.check(weight)
-            if wrong:
-                return wrong
-        return None
-
-    return Rule(check, f"{words}: the key a token id, the value {bias.words}")
-
-
-_PART: Final = table({"type": one_of("text"), "text": _TEXT}, "type", "text")
-_CONTENT: Final = either(_TEXT, many(_PART, 500, least=1), nothing)
-_FUNCTION_CALL: Final = table({"name": _NAME, "arguments": _TEXT}, "name", "arguments")
-_TOOL_CALL: Final = table({"id": _NAME, "type": one_of("function"), "function": _FUNCTION_CALL}, "function")
+_PART: Final = tagged(
+    "type",
+    {"text": table({"type": one_of("text"), "text": TEXT}, "type", "text")},
+    {"image_url": NO_IMAGES, "input_audio": "no model that is served here takes sound", "file": NO_FILES},
+)
+_CONTENT: Final = either(TEXT, many(_PART, 500, least=1), nothing)
+_FUNCTION_CALL: Final = table({"name": NAME, "arguments": TEXT}, "name", "arguments")
+_TOOL_CALL: Final = table(
+    # Programs that put an answer together from a stream often send its index back.
+    {"id": NAME, "type": one_of("function"), "function": _FUNCTION_CALL, "index": whole(0, 127)},
+    "function",
+)
 _MESSAGE: Final = table(
     {
         "role": one_of("system", "developer", "user", "assistant", "tool"),
         "content": _CONTENT,
-        "name": _NAME,
+        "name": NAME,
         "tool_calls": either(many(_TOOL_CALL, 128), nothing),
-        "tool_call_id": _NAME,
-        "reasoning_content": either(_TEXT, nothing),
-        "refusal": either(_TEXT, nothing),
+        "tool_call_id": NAME,
+        "reasoning_content": either(TEXT, nothing),
+        "refusal": either(TEXT, nothing),
+        # Official clients send them back as they stand in their own answers.
+        "annotations": either(many(nothing, 0), nothing),
+        "audio": nothing,
+        "function_call": nothing,
     },
     "role",
 )
-_FUNCTION: Final = table(
-    {"name": _NAME, "description": text(20_000), "parameters": any_json(5_000), "strict": either(flag, nothing)},
-    "name",
-)
+_FUNCTION: Final = table({"name": NAME, "description": DESCRIPTION, "parameters": SCHEMA, "strict": MAYBE}, "name")
 _TOOL: Final = table({"type": one_of("function"), "function": _FUNCTION}, "type", "function")
-_CHOSEN_TOOL: Final = table(
-    {"type": one_of("function"), "function": table({"name": _NAME}, "name")}, "type", "function"
-)
-_SCHEMA: Final = table(
-    {"name": _NAME, "description": text(20_000), "schema": any_json(5_000), "strict": either(flag, nothing)}, "schema"
-)
+_CHOSEN_TOOL: Final = table({"type": one_of("function"), "function": table({"name": NAME}, "name")}, "type", "function")
+_SCHEMA: Final = table({"name": NAME, "description": DESCRIPTION, "schema": SCHEMA, "strict": MAYBE}, "schema")
 _FORMAT: Final = table({"type": one_of("text", "json_object", "json_schema"), "json_schema": _SCHEMA}, "type")
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
@@ -79,7 +77,7 @@ def _is_plain(message: Any) -> bool:
     if type(message) is not dict or len(message) != 2:
         return False
     role, content = message.get("role"), message.get("content")
-    return type(role) is str and role in _ROLES and type(content) is str and len(content) <= _LONGEST_TEXT
+    return type(role) is str and role in _ROLES and type(content) is str and len(content) <= LONGEST_TEXT
 
 
 FIELDS: Final[dict[str, Rule]] = {
@@ -87,70 +85,85 @@ FIELDS: Final[dict[str, Rule]] = {
     "messages": replace(_MESSAGES, check=_messages),
     "stream": flag,
     "stream_options": table({"include_usage": flag, "include_obfuscation": flag}),
-    "max_tokens": whole(1, 1_048_576),
-    "max_completion_tokens": whole(1, 1_048_576),
-    "temperature": number(0, 2),
-    "top_p": number(0, 1),
-    "top_k": whole(0, 10_000),
-    "min_p": number(0, 1),
+    "max_tokens": MAX_TOKENS,
+    "max_completion_tokens": MAX_TOKENS,
+    "temperature": TEMPERATURE,
+    "top_p": SHARE,
+    "top_k": TOP_TOKENS,
+    "min_p": SHARE,
     "repeat_penalty": number(0, 2),
     "presence_penalty": number(-2, 2),
     "frequency_penalty": number(-2, 2),
-    "seed": whole(-1, _I32),
+    "seed": whole(-1, I32),
     "stop": either(text(200), many(text(200), 16)),
     "n": one_of(1),
-    "logit_bias": _logit_bias(300),
+    "logit_bias": logit_bias(300),
     "logprobs": flag,
     "top_logprobs": whole(0, 20),
     "response_format": _FORMAT,
     "tools": many(_TOOL, 128),
     "tool_choice": either(one_of("none", "auto", "required"), _CHOSEN_TOOL),
     "parallel_tool_calls": flag,
-    "reasoning_effort": one_of("none", "minimal", "low", "medium", "high"),
-    "user": text(512),
+    "reasoning_effort": EFFORT,
+    "reasoning_format": one_of("auto", "none", "deepseek"),
+    "thinking_budget_tokens": whole(0, 1_048_576),
+    "chat_template_kwargs": table({"enable_thinking": flag}),
+    "user": LABEL,
     "store": one_of(False),  # noqa: FBT003 - the value itself
     "service_tier": one_of("auto", "default"),
-    "metadata": table({}),
+    "metadata": labels(16, 512),
+    "safety_identifier": LABEL,
+    "prompt_cache_key": LABEL,
+    "prompt_cache_retention": one_of("in_memory", "24h"),
+    "verbosity": VERBOSITY,
+    "prediction": table(
+        {"type": one_of("content"), "content": either(TEXT, many(_PART, 500, least=1))}, "type", "content"
+    ),
+    "modalities": many(one_of("text"), 1, least=1),
 }
-_REQUIRED: Final = ("model", "messages")
+FORM: Final = Form(
+    FIELDS,
+    ("model", "messages"),
+    {
+        "audio": "no model that is served here speaks",
+        "functions": "use 'tools'",
+        "function_call": "use 'tool_choice'",
+        "web_search_options": "nothing leaves this machine",
+        "moderation": "there is no moderation here",
+        "prompt_cache_options": "what was read before is used again by itself",
+    },
+)
 # Of use to the caller or to us, but no business of the engine.
-_NOT_FOR_THE_ENGINE: Final = frozenset({"user", "store", "service_tier", "metadata", "max_completion_tokens"})
+_NOT_FOR_THE_ENGINE: Final = frozenset(
+    {
+        "user",
+        "store",
+        "service_tier",
+        "metadata",
+        "max_completion_tokens",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "verbosity",
+        "prediction",
+        "modalities",
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A request that kept every rule. `fields` goes to the engine, `prompt_bytes` is a size for estimates."""
-
-    model: str
-    streamed: bool
-    wants_usage: bool
-    fields: dict[str, Any]
-    prompt_bytes: int
-
-
-def read(body: bytes) -> ChatRequest:
+def read(body: bytes) -> EngineRequest:
     """Check a request body. Raises body-not-json, field-unknown, field-missing or field-bad-value."""
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _not_json(str(error)) from error
-    if type(data) is not dict:
-        raise _not_json("it is not an object")
-    for name in _REQUIRED:
-        if name not in data:
-            raise ApplianceError(
-                "field-missing", f"The request lacks '{name}'.", "See docs/reference/api.md for the fields.", param=name
-            )
-    for name, value in data.items():
-        rule = FIELDS.get(name)
-        # Official clients send null for "not given".
-        if rule is None or ((value is not None or name in _REQUIRED) and rule.check(value) is not None):
-            raise _refusal(name, rule, value)
-    fields = {name: value for name, value in data.items() if value is not None and name not in _NOT_FOR_THE_ENGINE}
-    if data.get("max_completion_tokens") is not None:
+    data = FORM.read(body)
+    fields = {name: value for name, value in data.items() if name not in _NOT_FOR_THE_ENGINE}
+    if "max_completion_tokens" in data:
         fields["max_tokens"] = data["max_completion_tokens"]
+    if b"null" in body:
+        # For llama-server a field of a message is there or not: it takes null for content alone.
+        fields["messages"] = [_without_nulls(message) for message in fields["messages"]]
     options = fields.pop("stream_options", {})
-    return ChatRequest(
+    if type(fields.get("tool_choice")) is dict:
+        choose_tool(fields, fields["tool_choice"]["function"]["name"])
+    return EngineRequest(
         model=data["model"],
         streamed=fields.pop("stream", False),
         wants_usage=options.get("include_usage", False),
@@ -159,28 +172,5 @@ def read(body: bytes) -> ChatRequest:
     )
 
 
-def estimate_tokens(prompt_bytes: int) -> int:
-    """Prompt tokens where no engine has counted them: four bytes each, the usual rule of thumb, rounded up."""
-    return math.ceil(prompt_bytes / 4)
-
-
-def _refusal(name: str, rule: Rule | None, value: Any) -> ApplianceError:
-    """Why a field is refused."""
-    short = name[:60]
-    if rule is None:
-        return ApplianceError(
-            "field-unknown",
-            f"The field '{short}' is not supported.",
-            "Leave it out; docs/reference/api.md lists the fields.",
-            param=short,
-        )
-    return ApplianceError(
-        "field-bad-value",
-        f"The field '{name}' {rule.check(value)}.",
-        "Correct it and send the request again.",
-        param=name,
-    )
-
-
-def _not_json(why: str) -> ApplianceError:
-    return ApplianceError("body-not-json", f"The request body is not a JSON object: {why}.", "Send a JSON object.")
+def _without_nulls(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if value is not None or name == "content"}

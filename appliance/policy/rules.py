@@ -137,6 +137,45 @@ def table(fields: Mapping[str, Rule], *required: str) -> Rule:
     return Rule(check, "an object" if fields else "an empty object", fields, frozenset(required))
 
 
+def tagged(by: str, cases: Mapping[str, Rule], refused: Mapping[str, str], default: str = "") -> Rule:
+    """An object whose field `by` says which of several rules it has to keep; without it, `default` holds.
+
+    `refused` are those that clients may well send, and why they are not taken.
+    """
+    names = " or ".join(json.dumps(name) for name in cases)
+
+    def check(value: Any) -> str | None:
+        if type(value) is not dict:
+            return "must be an object"
+        said = value.get(by)
+        if said is None:
+            said = default
+        rule = cases.get(said) if type(said) is str else None
+        if rule is not None:
+            return rule.check(value)
+        if type(said) is str and said in refused:
+            return f"has the {by} '{said}', which is not supported: {refused[said]}"
+        if not said:
+            return f"lacks '{by}'"
+        return f"has the {by} '{str(said)[:60]}' in place of {names}"
+
+    fields = {f'{by}: "{name}"': rule for name, rule in cases.items()}
+    return Rule(check, f"an object whose `{by}` is {names}", fields)
+
+
+def labels(most: int, longest: int) -> Rule:
+    """An object of at most `most` short texts."""
+    words = f"an object of at most {most} strings of at most {longest} characters"
+
+    def check(value: Any) -> str | None:
+        if type(value) is not dict or len(value) > most:
+            return f"must be {words}"
+        good = all(type(text) is str and len(text) <= longest and len(name) <= longest for name, text in value.items())
+        return None if good else f"must be {words}"
+
+    return Rule(check, words)
+
+
 def any_json(most_nodes: int) -> Rule:
     """An object of any content, neither too deep nor too large."""
 

@@ -72,7 +72,7 @@ async def until(done: Callable[[], object]) -> None:
 
 
 async def answer(client: EngineClient) -> tuple[int, bytes]:
-    connection, _ = await client.chat(b"{}")
+    connection, _ = await client.ask("/chat/completions", b"{}")
     try:
         return connection.status, await connection.read(1 << 30)
     finally:
@@ -156,7 +156,7 @@ def test_a_closed_client_answers_on_and_keeps_no_connection_until_it_is_opened_a
     async def test() -> None:
         peer = Peer([WHOLE] * 5)
         async with asking(peer) as client:
-            connection, _ = await client.chat(b"{}")
+            connection, _ = await client.ask("/chat/completions", b"{}")
             await answer(client)
             client.close()
             await until(lambda: peer.closed == 1)
@@ -188,7 +188,7 @@ def test_what_is_no_answer_means_that_the_engine_does_not_answer(text: bytes | N
         peer = Peer([text])
         async with asking(peer) as client:
             with pytest.raises(ApplianceError) as caught:
-                await client.chat(b"{}")
+                await client.ask("/chat/completions", b"{}")
             assert caught.value.code == "engine-unavailable"
             await until(lambda: peer.closed >= 1)
 
@@ -199,7 +199,7 @@ def test_what_is_no_answer_means_that_the_engine_does_not_answer(text: bytes | N
 def test_an_answer_that_is_cut_short_is_never_taken_for_whole(text: bytes) -> None:
     async def test() -> None:
         async with asking(Peer([text, None])) as client:
-            connection, _ = await client.chat(b"{}")
+            connection, _ = await client.ask("/chat/completions", b"{}")
             first = await connection.some()
             assert b"hello".startswith(first)
             connection._transport.abort()  # type: ignore[union-attr]
@@ -215,7 +215,7 @@ def test_a_slow_reader_makes_the_engine_wait_and_gets_all_of_it() -> None:
         size = 32 << 20
         text = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size
         async with asking(Peer([text])) as client:
-            connection, _ = await client.chat(b"{}")
+            connection, _ = await client.ask("/chat/completions", b"{}")
             got = 0
             for _ in range(20):
                 await asyncio.sleep(0.01)
@@ -232,11 +232,11 @@ def test_a_caller_that_is_cancelled_or_lets_go_early_cuts_the_connection() -> No
     async def test() -> None:
         peer = Peer([b"", CHUNKED[:60]])
         async with asking(peer) as client:
-            waiting = asyncio.create_task(client.chat(b"{}"))
+            waiting = asyncio.create_task(client.ask("/chat/completions", b"{}"))
             await until(lambda: peer.requests)
             waiting.cancel()
             await until(lambda: peer.closed >= 1)
-            connection, _ = await client.chat(b"{}")
+            connection, _ = await client.ask("/chat/completions", b"{}")
             client.release(connection)
             await until(lambda: peer.closed >= 2)
 

@@ -141,11 +141,11 @@ class Box:
         """Status, headers and JSON of a POST; `body` is JSON, or bytes as they are."""
         return self.request("POST", path, body, key)
 
-    def open(self, key: str, body: dict[str, Any]) -> socket.socket:
-        """A chat request sent by hand, so that the test can hang up where it likes."""
+    def open(self, key: str, body: dict[str, Any], path: str = "/v1/chat/completions") -> socket.socket:
+        """A request sent by hand, so that the test can hang up where it likes."""
         data = json.dumps(body).encode()
         opened = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
         opened.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
         return opened
 
@@ -171,6 +171,24 @@ def environment() -> dict[str, str]:
 def ask(content: str = "Say hello", **more: Any) -> dict[str, Any]:
     """A chat completion request."""
     return {"model": "chat", "messages": [{"role": "user", "content": content}], **more}
+
+
+def bodies(content: str = "tokens=3", **more: Any) -> dict[str, dict[str, Any]]:
+    """A request for every address at which a model is asked."""
+    chat = ask(content, **more)
+    responses = {"model": "chat", "input": content, **more}
+    messages = {**chat, "max_tokens": 99}
+    return {
+        "/v1/chat/completions": chat,
+        "/v1/chat/completions/input_tokens": chat,
+        "/v1/completions": {"model": "chat", "prompt": content, **more},
+        "/v1/responses": responses,
+        "/v1/responses/input_tokens": responses,
+        "/v1/messages": messages,
+        "/v1/messages/count_tokens": chat,
+        "/v1/embeddings": {"model": "embed", "input": content, **more},
+        "/v1/rerank": {"model": "rerank", "query": content, "documents": ["one", "two"], **more},
+    }
 
 
 def endless(content: str = "Tell a very long story", **more: Any) -> dict[str, Any]:

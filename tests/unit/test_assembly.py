@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from appliance.gateway.assembly import Assembly
+from appliance.gateway.assembly import ChatAssembly
 from appliance.gateway.events import parsed
 from tests.unit.streams import chunk, llama_stream
 
@@ -14,7 +14,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 def assembled(*events: bytes) -> Any:
     """The completion that events come to."""
-    assembly = Assembly()
+    assembly = ChatAssembly()
     for one in events:
         found = parsed(one.removesuffix(b"\n\n"))
         if found is not None:
@@ -86,7 +86,7 @@ def test_logprobs_of_all_tokens_are_kept_in_order() -> None:
         token = {"token": word, "logprob": -0.5, "bytes": [1], "top_logprobs": []}
         return {"choices": [{"index": 0, "delta": {"content": word}, "logprobs": {"content": [token]}}]}
 
-    assembly = Assembly()
+    assembly = ChatAssembly()
     for word in "ab":
         assembly.add(piece(word))
     answer = json.loads(assembly.body(USAGE))

@@ -11,12 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.errors import ApplianceError
-from appliance.policy.chat import FIELDS, ChatRequest, estimate_tokens, read
+from appliance.policy.body import EngineRequest, estimate_tokens
+from appliance.policy.chat import FIELDS, read
 
-HELLO = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
+HELLO: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def asked(**more: Any) -> ChatRequest:
+def asked(**more: Any) -> EngineRequest:
     """A request that must be accepted."""
     return read(json.dumps({**HELLO, **more}).encode())
 
@@ -67,7 +68,21 @@ def test_the_newer_name_for_the_longest_answer_wins_and_goes_out_under_the_older
 
 
 def test_what_is_no_business_of_the_engine_stays_here() -> None:
-    assert asked(user="anna", store=False, service_tier="auto", metadata={}).fields == HELLO
+    assert (
+        asked(
+            user="anna",
+            store=False,
+            service_tier="auto",
+            metadata={"a": "b"},
+            safety_identifier="x",
+            prompt_cache_key="x",
+            prompt_cache_retention="24h",
+            verbosity="low",
+            prediction={"type": "content", "content": "x"},
+            modalities=["text"],
+        ).fields
+        == HELLO
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +149,37 @@ def test_a_conversation_with_tools_is_accepted() -> None:
     ]
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": None}}]
     assert asked(messages=messages, tools=tools, tool_choice="auto").fields["tools"] == tools
+
+
+def test_one_tool_that_is_named_is_the_only_one_on_offer() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
+    fields = asked(tools=tools, tool_choice={"type": "function", "function": {"name": "g"}}).fields
+    assert (fields["tools"], fields["tool_choice"]) == (tools[1:], "required")
+    error = refused_with(tools=tools, tool_choice={"type": "function", "function": {"name": "h"}})
+    assert (error.code, error.param) == ("field-bad-value", "tool_choice")
+
+
+def test_a_message_of_the_official_client_may_be_sent_back() -> None:
+    call = {"id": "1", "type": "function", "index": 0, "function": {"name": "f", "arguments": "{}"}}
+    nothing = {"refusal": None, "annotations": None, "audio": None, "function_call": None, "reasoning_content": None}
+    messages = [*HELLO["messages"], {"role": "assistant", "content": None, "tool_calls": [call], **nothing}]
+    fields = asked(messages=messages).fields
+    assert fields["messages"][1] == {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
+def test_a_part_that_no_model_takes_is_refused_by_name(kind: str) -> None:
+    error = refused_with(messages=[{"role": "user", "content": [{"type": kind}]}])
+    assert (error.code, error.param) == ("field-bad-value", "messages")
+    assert f"'{kind}'" in error.sentence
+
+
+@pytest.mark.parametrize("name", ["functions", "function_call", "web_search_options", "audio"])
+def test_a_field_that_clients_know_is_refused_with_the_reason(name: str) -> None:
+    error = refused_with(**{name: {}})
+    assert (error.code, error.param) == ("field-unknown", name)
+    assert ": " in error.sentence
+    assert asked(**{name: None}).fields == HELLO
 
 
 @pytest.mark.parametrize(

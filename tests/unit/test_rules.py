@@ -9,7 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.policy.rules import Rule, any_json, either, flag, many, nothing, number, one_of, table, text, whole
+from appliance.policy.rules import (
+    Rule,
+    any_json,
+    either,
+    flag,
+    labels,
+    many,
+    nothing,
+    number,
+    one_of,
+    table,
+    tagged,
+    text,
+    whole,
+)
 
 NOT_A_NUMBER: list[Any] = [None, "1", [], {}, True, False]
 
@@ -96,6 +110,27 @@ def test_a_long_name_is_not_repeated_whole() -> None:
     assert len(table({}).check({"x" * 10_000: 1}) or "") < 150
 
 
+def test_a_tag_says_which_rule_holds() -> None:
+    cases = {"a": table({"is": text(1), "x": flag}, "x"), "b": table({"is": text(1)})}
+    rule = tagged("is", cases, {"c": "there is none"}, default="b")
+    assert rule.check({"is": "a", "x": True}) is None
+    assert rule.check({}) is rule.check({"is": "b"}) is None
+    assert rule.check({"is": "a"}) == "lacks 'x'"
+    assert rule.check({"is": "c"}) == "has the is 'c', which is not supported: there is none"
+    assert rule.check({"is": "d"}) == """has the is 'd' in place of "a" or "b\""""
+    assert rule.check({"is": ["a"]}) == """has the is '['a']' in place of "a" or "b\""""
+    assert rule.check([]) == "must be an object"
+    assert tagged("is", cases, {}).check({"x": True}) == "lacks 'is'"
+    assert set(rule.fields) == {'is: "a"', 'is: "b"'}
+
+
+def test_labels_are_few_and_short() -> None:
+    rule = labels(2, 3)
+    assert rule.check({}) is rule.check({"a": "b", "c": ""}) is None
+    for wrong in ([], {"a": 1}, {"a": "long"}, {"long": "a"}, {str(place): "" for place in range(3)}):
+        assert rule.check(wrong) == "must be an object of at most 2 strings of at most 3 characters"
+
+
 def test_any_json_has_a_limit_on_depth_and_on_size() -> None:
     rule = any_json(100)
     assert rule.check({}) is None
@@ -122,6 +157,8 @@ RULES = [
     either(flag, many(text(1), 3)),
     table({"a": flag, "b": text(1)}, "a"),
     any_json(6),
+    tagged("a", {"x": table({"a": text(1)}), "": flag}, {"y": "no"}, default="x"),
+    labels(2, 2),
 ]
 
 

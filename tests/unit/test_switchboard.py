@@ -15,7 +15,8 @@ from appliance.accounts.keys import create
 from appliance.accounts.resolve import Credentials
 from appliance.deployment import Deployment, Engine
 from appliance.errors import ApplianceError
-from appliance.gateway.chat import Box, chat
+from appliance.gateway.chat import Box, ask
+from appliance.gateway.endpoints import CHAT
 from appliance.gateway.hold import unheld
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.reload import reload, reloading
@@ -251,7 +252,7 @@ def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        asked = asyncio.create_task(chat(box, Request(scope, receive, "req-1"), send))
+        asked = asyncio.create_task(ask(CHAT, box, Request(scope, receive, "req-1"), send))
         # One turn takes it up to the ledger, which has not written yet.
         await asyncio.sleep(0)
         board.take(of(B))

@@ -1,0 +1,1 @@
+"""Answers in the shapes of other APIs, made from the engine's chat completions."""
