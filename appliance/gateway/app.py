@@ -15,6 +15,7 @@ from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
 from appliance.http.routes import Access, Route, Router
+from appliance.policy.grants import may_use, permit
 
 BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
 
@@ -30,12 +31,14 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 
 async def models(box: Box, request: Request, send: Send) -> None:
-    """The models that are served, in OpenAI's shape."""
-    box.credentials.resolve(request.header(b"authorization"))
+    """The models that are served and that the key may use, in OpenAI's shape."""
+    principal = box.credentials.resolve(request.header(b"authorization"), request.peer)
+    permit(principal, "models", ())
     data = [
         {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
         for engine in box.switchboard.now.deployment.engines
         for name in engine.names
+        if may_use(principal, (name, engine.model))
     ]
     await respond(send, request.id, 200, orjson.dumps({"object": "list", "data": data}), JSON)
 

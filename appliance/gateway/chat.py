@@ -32,6 +32,7 @@ from appliance.http.asgi import Request, Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.chat import ChatRequest, estimate_tokens, read
+from appliance.policy.grants import permit
 from appliance.policy.principals import Principal
 from appliance.units import now_us
 
@@ -51,7 +52,7 @@ class Box:
 async def chat(box: Box, request: Request, send: Send) -> None:
     """Answer one chat completion request."""
     began = time.monotonic()
-    principal = box.credentials.resolve(request.header(b"authorization"))  # 1 authenticate
+    principal = box.credentials.resolve(request.header(b"authorization"), request.peer)  # 1 authenticate
     body = await request.body(box.max_body)
     wanted = read(body)  # 2 decide
     engine, client = box.switchboard.now.route(wanted.model)  # 3 route
@@ -62,6 +63,7 @@ async def chat(box: Box, request: Request, send: Send) -> None:
             held_at = time.monotonic()
             client = await unheld(box.switchboard, box.watchman, request, wanted.model)
             held_s = time.monotonic() - held_at
+        permit(principal, "chat", (wanted.model, client.engine.model))  # 2 decide, now that the model is known
         # No await since it was routed: to an engine without a count nobody is on the way.
         client.busy += 1
         try:

@@ -44,3 +44,13 @@ def rows(session: Session, limit: int, since_us: int = 0) -> list[dict[str, Any]
         }
         for call in session.exec(query)
     ]
+
+
+def last_used(session: Session, created: dict[str, int]) -> dict[str, int]:
+    """When each key last began a call, in microseconds since 1970 UTC; `created` says which keys, made when.
+
+    Keys that were never used are left out.
+    """
+    columns = inspect(Call).columns
+    query = select_columns(columns.key_id, func.max(columns.started_at)).group_by(columns.key_id)
+    return {key: at for key, at in session.connection().execute(query) if key in created}

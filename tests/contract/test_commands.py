@@ -24,11 +24,13 @@ READING = {
     "models plan",
     "models fit",
 }
-DESTRUCTIVE = {"keys revoke", "models rm", "models gc"}
+DESTRUCTIVE = {"keys revoke", "keys suspend", "models rm", "models gc"}
 ACTING = {
     "up",
     "down",
     "keys create",
+    "keys resume",
+    "keys rotate",
     "models pull",
     "models prove",
     "models tune",

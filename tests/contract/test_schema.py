@@ -18,7 +18,8 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from appliance.accounts import tables as accounts_tables
-from appliance.accounts.resolve import FIND_SQL
+from appliance.accounts.api_keys import FIND_SQL
+from appliance.accounts.resolve import SUSPENDED_SQL
 from appliance.audit import tables as audit_tables
 from appliance.config.version import VERSION
 from appliance.ledger import tables as ledger_tables
@@ -101,7 +102,12 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
 
 def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
-        for sql, values in ((FIND_SQL, 1), (OPEN_SQL, len(fields(Opening))), (SETTLE_SQL, len(fields(Settlement)))):
+        for sql, values in (
+            (FIND_SQL, 1),
+            (SUSPENDED_SQL, 2),
+            (OPEN_SQL, len(fields(Opening))),
+            (SETTLE_SQL, len(fields(Settlement))),
+        ):
             connection.execute(f"EXPLAIN {sql}", [None] * values)
 
 
