@@ -22,7 +22,7 @@ def some_network(draw: st.DrawFn) -> Network:
     return ipaddress.ip_network((address, draw(st.integers(0, address.max_prefixlen))), strict=False)
 
 
-def mapped(address: IPv4Address) -> IPv6Address:
+def mapped(address: IPv4Address | IPv6Address) -> IPv6Address:
     """An IPv4 address as a socket shows it that takes IPv6 too."""
     return IPv6Address((0xFFFF << 32) | int(address))
 
