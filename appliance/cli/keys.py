@@ -62,7 +62,7 @@ def create(
     expires_at = None if expires is None else terms.expiry(expires, now_us())
     home = home_of(context)
     home.prepare()
-    with session(home.database) as opened:
+    with session(home.database, alone=True) as opened:
         key, secret = keys.create(
             opened,
             owner,
@@ -129,7 +129,7 @@ def rotate(
     expires_at = None if expires is None else terms.expiry(expires, now_us())
     home = home_of(context)
     home.prepare()
-    with session(home.database) as opened:
+    with session(home.database, alone=True) as opened:
         old = keys.find(opened, key_id)
         fresh, secret = keys.rotate(opened, old, overlap_s, expires_at)
         ends = show_instant(old.expires_at)
@@ -153,7 +153,7 @@ def revoke(
 
     home = home_of(context)
     home.prepare()
-    with session(home.database) as opened:
+    with session(home.database, alone=True) as opened:
         key = keys.find(opened, key_id)
         if dry_run or not yes:
             say(f"Programs that use {key.owner}'s key {key.id} would be refused, for good.")
@@ -187,7 +187,7 @@ def suspend(
     kind, name = _whom(owner, team, "suspend")
     home = home_of(context)
     home.prepare()
-    with session(home.database) as opened:
+    with session(home.database, alone=True) as opened:
         count = len(suspension.keys_of(opened, kind, name))
         if not count:
             say(f"Mind that no key belongs to {_whose(kind, name)}; see the names with `appliance keys list`.")
@@ -216,7 +216,7 @@ def resume(context: typer.Context, owner: Owner = None, team: Team = None, as_js
     kind, name = _whom(owner, team, "resume")
     home = home_of(context)
     home.prepare()
-    with session(home.database) as opened:
+    with session(home.database, alone=True) as opened:
         suspension.resume(opened, kind, name)
         count = len(suspension.keys_of(opened, kind, name))
     if as_json:

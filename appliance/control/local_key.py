@@ -19,7 +19,7 @@ def local_key(home: Home) -> str:
     """The key, from its file; made when there is none, or when the one there is no longer good."""
     file = home.secrets / "cli.key"
     home.prepare()
-    with session(home.database) as opened:
+    with session(home.database, alone=True) as opened:
         if file.exists():
             secret = file.read_text().strip()
             found = opened.exec(select(ApiKey).where(ApiKey.digest == digest(secret))).first()

@@ -18,11 +18,17 @@ from appliance.store.schema import connect, ensure
 
 
 @contextmanager
-def session(path: Path) -> Iterator[Session]:
-    """A session on an up-to-date database, committed at the end of the block."""
+def session(path: Path, *, alone: bool = False) -> Iterator[Session]:
+    """A session on an up-to-date database, committed at the end of the block.
+
+    `alone` keeps every other writer out from the beginning: what the block reads still holds when it is
+    committed. The gateway waits meanwhile, so such a block does nothing slow.
+    """
     ensure(path)
     try:
-        with Session(_engine(path)) as opened_session:
+        with Session(_engine(path, alone=alone)) as opened_session:
+            if alone:
+                opened_session.connection()
             yield opened_session
             generation.change(path)
             opened_session.commit()
@@ -42,12 +48,12 @@ def reading(path: Path) -> Iterator[Session]:
         raise _explain(path, error.orig) or error from error
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *, alone: bool = False) -> Engine:
     def opened() -> sqlite3.Connection:
         return connect(path)
 
     engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", _begin_alone if alone else _begin)
     return engine
 
 
@@ -66,3 +72,8 @@ def _explain(path: Path, error: BaseException | None) -> ApplianceError | None:
 def _begin(connection: Connection) -> None:
     """Begin a transaction: the driver is in autocommit mode and would not."""
     connection.exec_driver_sql("BEGIN")
+
+
+def _begin_alone(connection: Connection) -> None:
+    """Begin a transaction as the one writer. A plain BEGIN that has read fails once somebody else has written."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

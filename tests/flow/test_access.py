@@ -129,15 +129,17 @@ def test_suspending_and_resuming_act_on_the_next_request_also_under_load(served:
     for thread in threads:
         thread.start()
     turns: list[tuple[bool, float, float]] = [(True, 0.0, time.monotonic())]
-    for words in (("--owner", "carla"), ("--team", "sales")):
-        for command, let_in in ((("suspend", *words, "--yes"), False), (("resume", *words), True)):
-            began = time.monotonic()
-            served.run("keys", *command)
-            turns.append((let_in, began, time.monotonic()))
-            time.sleep(0.3)
-    over.set()
-    for thread in threads:
-        thread.join(60)
+    try:
+        for words in (("--owner", "carla"), ("--team", "sales")):
+            for command, let_in in ((("suspend", *words, "--yes"), False), (("resume", *words), True)):
+                began = time.monotonic()
+                served.run("keys", *command)
+                turns.append((let_in, began, time.monotonic()))
+                time.sleep(0.3)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)
     counted: Counter[tuple[int, str]] = Counter()
     for who, began, ended, found in seen:
         if who == "dora":
