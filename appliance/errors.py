@@ -38,6 +38,7 @@ def _http(status: int, type: str, meaning: str) -> Kind:
 
 _BAD_REQUEST: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
+_NOT_ALLOWED: Final = "permission_error"
 
 KINDS: Final[dict[str, Kind]] = {
     # The machine, as the installer finds it (raised by installer/install.sh).
@@ -96,9 +97,15 @@ KINDS: Final[dict[str, Kind]] = {
     "no-engine": _cli("There is no engine to send requests to"),
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),
+    "not-suspended": _cli("The owner or the team is not suspended", WRONG_USE),
     # The gateway's answers.
     "key-missing": _http(401, "authentication_error", "The request carries no API key"),
     "key-refused": _http(401, "authentication_error", "The API key is unknown or revoked"),
+    "key-expired": _http(401, "authentication_error", "The API key has expired"),
+    "suspended": _http(403, _NOT_ALLOWED, "The owner of the API key, or the team, is suspended"),
+    "address-not-allowed": _http(403, _NOT_ALLOWED, "The API key may not be used from this address"),
+    "endpoint-not-allowed": _http(403, _NOT_ALLOWED, "The API key is not for this endpoint"),
+    "model-not-allowed": _http(403, _NOT_ALLOWED, "The API key is not for this model"),
     "body-not-json": _http(400, _BAD_REQUEST, "The request body is not a JSON object"),
     "body-too-large": _http(413, _BAD_REQUEST, "The request body is over the limit"),
     "field-unknown": _http(400, _BAD_REQUEST, "The request has a field that is not supported"),

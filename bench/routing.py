@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import orjson
 
-from appliance.policy.chat import ChatRequest, estimate_tokens, read
+from appliance.policy.body import EngineRequest, estimate_tokens
+from appliance.policy.chat import read
 from appliance.policy.routing import Rules, features, judge
 from appliance.terms import RoutingTerms
 from bench.prompts import HARD, REQUESTS, SIMPLE
@@ -27,7 +28,7 @@ from bench.prompts import HARD, REQUESTS, SIMPLE
 MOST_FALSE_SMALL: Final = 0.05
 # A naive rule: so many characters or fewer are simple.
 LENGTH: Final = 40
-Rule = Callable[[ChatRequest], bool]
+Rule = Callable[[EngineRequest], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Case:
     kind: str
     simple: bool
     choosing: bool
-    wanted: ChatRequest
+    wanted: EngineRequest
     last: str
 
 

@@ -1,32 +1,34 @@
 """Turn a credential into a `Principal`: the one place where access is granted or refused.
 
-What is known of a key is kept until a command writes the database, so a revoked key is
-refused from the next request on. Written against the driver, like the ledger's writer, and
-for the same reason.
+Each kind of credential has a small resolver of its own, which says what the credential grants; it is put
+on the list in `Credentials`. Expiry, addresses and suspension are the same for all kinds, and are checked here.
+What no resolver knows is refused.
+
+What is known of a credential is kept until a command writes the database, so a revoked key or a suspended owner
+is refused from the next request on; an expiry counts at every request. Written against the driver, like the
+ledger's writer, and for the same reason.
 """
 
 from __future__ import annotations
 
-import hashlib
+import math
 import sqlite3
 import time
 from pathlib import Path
 
+from appliance.accounts.api_keys import ApiKeys
+from appliance.accounts.grant import Grant, Kind
 from appliance.errors import ApplianceError
+from appliance.policy.addresses import admits
 from appliance.policy.principals import Principal
 from appliance.store.generation import Generation
 from appliance.store.schema import connect
+from appliance.units import show_instant
 
-PREFIX = "apl-"
 # Whoever writes the database without our commands is noticed after this many seconds.
 _KEEP_S = 1.0
 _MOST_KNOWN = 10_000
-FIND_SQL = "SELECT id, owner, revoked_at FROM api_key WHERE digest = ?"
-
-
-def digest(secret: str) -> str:
-    """What is stored of a key. A fast hash is right here: 256 random bits cannot be guessed."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+SUSPENDED_SQL = "SELECT kind FROM suspension WHERE kind = 'user' AND name = ? OR kind = 'team' AND name = ?"
 
 
 class Credentials:
@@ -36,37 +38,86 @@ class Credentials:
         self._connection: sqlite3.Connection = connect(path)
         self._connection.execute("PRAGMA query_only = ON")
         self._generation = Generation(path)
-        self._known: dict[str | None, Principal] = {}
+        self._kinds: tuple[Kind, ...] = (ApiKeys(self._connection),)
+        # By credential and address: the principal, and the second since 1970 from which it is one no more.
+        self._known: dict[tuple[str | None, str | None], tuple[Principal, float]] = {}
         self._seen = b""
         self._until = 0.0
 
-    def resolve(self, authorization: str | None) -> Principal:
-        """The principal of an `Authorization` header. Raises key-missing or key-refused."""
+    def resolve(self, authorization: str | None, address: str | None) -> Principal:
+        """The principal of an `Authorization` header that came from an address (None where it has none).
+
+        Raises key-missing, key-refused, key-expired, suspended or address-not-allowed.
+        """
         # The mark first: what is read after it is at least as new.
         seen, now = self._generation.now(), time.monotonic()
         if seen != self._seen or now > self._until or len(self._known) > _MOST_KNOWN:
             self._known.clear()
             self._seen, self._until = seen, now + _KEEP_S
-        known = self._known.get(authorization)
-        if known is None:
-            known = self._known[authorization] = self._look_up(authorization)
-        return known
+        asked = (authorization, address)
+        known = self._known.get(asked)
+        if known is None or time.time() >= known[1]:
+            grant = self._find(authorization)
+            self._check(grant, address)
+            ends = math.inf if grant.expires_at is None else grant.expires_at / 1e6
+            known = self._known[asked] = (grant.principal, ends)
+        return known[0]
 
-    def _look_up(self, authorization: str | None) -> Principal:
-        scheme, _, secret = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
+    def _find(self, authorization: str | None) -> Grant:
+        scheme, _, said = (authorization or "").partition(" ")
+        secret = said.strip()
+        if scheme.lower() != "bearer" or not secret:
             raise ApplianceError(
                 "key-missing", "The request carries no API key.", "Send the header 'Authorization: Bearer apl-...'."
             )
-        found = self._connection.execute(FIND_SQL, (digest(secret.strip()),)).fetchone()
-        if found is None or found[2] is not None:
-            what = "unknown" if found is None else "revoked"
+        for kind in self._kinds:
+            grant = kind.find(secret)
+            if grant is not None:
+                return grant
+        raise ApplianceError(
+            "key-refused", "The API key is unknown.", "Ask your admin for a key: `appliance keys create`."
+        )
+
+    def _check(self, grant: Grant, address: str | None) -> None:
+        """What holds for every kind of credential."""
+        if grant.expires_at is not None and time.time() >= grant.expires_at / 1e6:
+            raise _expired(grant.expires_at, grant.successor)
+        if grant.addresses and not admits(grant.addresses, address):
             raise ApplianceError(
-                "key-refused", f"The API key is {what}.", "Ask your admin for a key: `appliance keys create`."
+                "address-not-allowed",
+                f"This key may not be used from {address or 'here'}.",
+                "Use it from an address that it was given for, or ask your admin for another key.",
             )
-        return Principal(name=found[1], key_id=found[0])
+        principal = grant.principal
+        found = self._connection.execute(SUSPENDED_SQL, (principal.name, principal.team)).fetchone()
+        if found is not None:
+            raise _suspended(principal, found[0])
 
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
         self._generation.close()
+
+
+def _expired(at: int, successor: str | None) -> ApplianceError:
+    when = (show_instant(at) or "")[:19].replace("T", " ")
+    if successor is None:
+        return ApplianceError(
+            "key-expired",
+            f"The API key expired at {when} UTC.",
+            "Ask your admin for a new one: `appliance keys create`.",
+        )
+    return ApplianceError(
+        "key-expired",
+        f"The API key expired at {when} UTC; {successor} replaces it.",
+        "Use the new key, which your admin was given, or ask for another.",
+    )
+
+
+def _suspended(principal: Principal, kind: str) -> ApplianceError:
+    who, option = (principal.name, "--owner") if kind == "user" else (f"the team {principal.team}", "--team")
+    return ApplianceError(
+        "suspended",
+        f"The access of {who} is suspended.",
+        f"Ask your admin, who can end this: `appliance keys resume {option} NAME`.",
+    )

@@ -17,6 +17,7 @@ from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
 from appliance.http.routes import Access, Route, Router
+from appliance.policy.grants import may_use, permit
 
 BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
 _MODELS = "/v1/models"
@@ -34,17 +35,24 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 
 async def models(box: Box, request: Request, send: Send) -> None:
-    """The models that are served, in OpenAI's shape."""
-    box.credentials.resolve(request.credential())
-    data = [_model(name, engine) for engine in box.switchboard.now.deployment.engines for name in engine.names]
+    """The models that are served and that the key may use, in OpenAI's shape."""
+    principal = box.credentials.resolve(request.credential(), request.peer)
+    permit(principal, "models", ())
+    data = [
+        _model(name, engine)
+        for engine in box.switchboard.now.deployment.engines
+        for name in engine.names
+        if may_use(principal, (name, engine.model))
+    ]
     await respond(send, request, 200, orjson.dumps({"object": "list", "data": data}), JSON)
 
 
 async def model(box: Box, request: Request, send: Send) -> None:
-    """One of the models that are served."""
-    box.credentials.resolve(request.credential())
+    """One of the models that are served, if the key may use it."""
+    principal = box.credentials.resolve(request.credential(), request.peer)
     name = request.scope["path"].removeprefix(f"{_MODELS}/")
     engine, _ = box.switchboard.now.route(name)
+    permit(principal, "models", (name, engine.model))
     await respond(send, request, 200, orjson.dumps(_model(name, engine)), JSON)
 
 

@@ -34,6 +34,7 @@ from appliance.http.asgi import Request, Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.body import EngineRequest, estimate_tokens
+from appliance.policy.grants import permit
 from appliance.policy.principals import Principal
 from appliance.units import now_us
 
@@ -53,7 +54,7 @@ class Box:
 async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:
     """Answer one request."""
     began = time.monotonic()
-    principal = box.credentials.resolve(request.credential())  # 1 authenticate
+    principal = box.credentials.resolve(request.credential(), request.peer)  # 1 authenticate
     body = await request.body(box.max_body)
     wanted = endpoint.read(body)  # 2 decide
     engine, client = box.switchboard.now.route(wanted.model)  # 3 route
@@ -66,6 +67,7 @@ async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> Non
             client = await unheld(box.switchboard, box.watchman, request, wanted.model)
             endpoint.check(client.engine, wanted)
             held_s = time.monotonic() - held_at
+        permit(principal, endpoint.scope, (wanted.model, client.engine.model))  # 2 decide, now that the model is known
         # No await since it was routed: to an engine without a count nobody is on the way.
         client.busy += 1
         try:
@@ -108,7 +110,7 @@ async def open_call(
         principal=principal.name,
         team=principal.team,
         key_id=principal.key_id,
-        endpoint="chat",
+        endpoint=endpoint.name,
         priority=principal.priority,
         task=None,
         model_asked=wanted.model,

@@ -39,6 +39,11 @@ class Endpoint:
     foreign: frozenset[str] = frozenset()
     on_record: bool = True
 
+    @property
+    def scope(self) -> str:
+        """What a key must be for: counting the tokens of a request is part of making it."""
+        return self.name.partition(".")[0]
+
     def check(self, engine: Engine, wanted: EngineRequest) -> None:
         """Whether an engine is one for this request. Raises model-wrong-kind or field-unknown."""
         if (engine.role if engine.role in _SPECIAL else "") != self.role:

@@ -61,6 +61,12 @@ class Request:
             marks.append((b"x-client-request-id", said.encode()))
         return marks
 
+    @property
+    def peer(self) -> str | None:
+        """The address that the connection itself comes from, whatever a header says; None where it has none."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises body-too-large as soon as it is, and DisconnectedError."""
         declared = self.header(b"content-length")

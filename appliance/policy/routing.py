@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from appliance.deployment import Deployment, Engine
 from appliance.errors import ApplianceError
-from appliance.policy.chat import ChatRequest
+from appliance.policy.body import EngineRequest
 from appliance.terms import RoutingTerms
 
 AUTO: Final = "auto"
@@ -98,7 +98,7 @@ class Rules:
         self.long = f"more than {terms.small_characters} characters"
 
 
-def features(wanted: ChatRequest, rules: Rules) -> Features:
+def features(wanted: EngineRequest, rules: Rules) -> Features:
     """What the rule looks at. Counting goes backwards, and ends where there are more turns than a small model gets."""
     fields, most = wanted.fields, rules.terms.small_turns
     last, conversation, turns, code = "", 0, 0, False
@@ -291,7 +291,7 @@ class Router:
             self._roles[key] = found
         return found
 
-    def route(self, wanted: ChatRequest, allowed: frozenset[str] = frozenset(), cloud: tuple[str, ...] = ()) -> Route:
+    def route(self, wanted: EngineRequest, allowed: frozenset[str] = frozenset(), cloud: tuple[str, ...] = ()) -> Route:
         """The route of a conversation. Raises model-not-found."""
         roles, rules = self.roles(allowed, cloud), self._rules
         choice = wanted.model == AUTO and (roles.small or rules.terms.shadow)

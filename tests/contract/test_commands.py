@@ -26,11 +26,13 @@ READING = {
     "audit tail",
     "audit verify",
 }
-DESTRUCTIVE = {"audit restart", "keys revoke", "models rm", "models gc"}
+DESTRUCTIVE = {"audit restart", "keys revoke", "keys suspend", "models rm", "models gc"}
 ACTING = {
     "up",
     "down",
     "keys create",
+    "keys resume",
+    "keys rotate",
     "models pull",
     "models prove",
     "models tune",

@@ -18,7 +18,8 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from appliance.accounts import tables as accounts_tables
-from appliance.accounts.resolve import FIND_SQL
+from appliance.accounts.api_keys import FIND_SQL
+from appliance.accounts.resolve import SUSPENDED_SQL
 from appliance.audit import tables as audit_tables
 from appliance.audit.chain import Row
 from appliance.audit.record import INSERT_SQL, SINCE_SQL
@@ -104,7 +105,8 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
 def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         written = ((OPEN_SQL, Opening), (SETTLE_SQL, Settlement), (INSERT_SQL, Row))
-        for sql, values in ((FIND_SQL, 1), (SINCE_SQL, 1), *((sql, len(fields(kind))) for sql, kind in written)):
+        asked = ((FIND_SQL, 1), (SUSPENDED_SQL, 2), (SINCE_SQL, 1))
+        for sql, values in (*asked, *((sql, len(fields(kind))) for sql, kind in written)):
             connection.execute(f"EXPLAIN {sql}", [None] * values)
 
 

@@ -85,7 +85,7 @@ def test_an_act_and_its_event_are_one_transaction(home: Home) -> None:
         acts.note(Action.KEY_CREATED, other.id, owner=other.owner)
         raise RuntimeError("thought better of it")
     with session(home.database) as opened:
-        assert [key.id for key in keys.listed(opened)] == [made]
+        assert [one.key.id for one in keys.listed(opened)] == [made]
     shown = reading.newest(home, 10)
     assert [(one["seq"], one["actor"], one["target"]) for one in shown] == [(1, f"os:{account()}", made)]
     assert reading.words(shown[0]) == f"anna's key {made} was made by os:{account()}"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from appliance.deployment import Deployment, Engine
 from appliance.errors import ApplianceError
-from appliance.policy.chat import ChatRequest, read
+from appliance.policy.body import EngineRequest
+from appliance.policy.chat import read
 from appliance.policy.routing import (
     LONGEST_REASON,
     NO_SMALL,
@@ -39,7 +40,7 @@ ALONE = Deployment("1", (CHAT, EMBED))
 HARD_TEXT = "Is a verbal employment contract valid in this country?"
 
 
-def wanted(text: str = HARD_TEXT, model: str = "auto", **more: Any) -> ChatRequest:
+def wanted(text: str = HARD_TEXT, model: str = "auto", **more: Any) -> EngineRequest:
     """A request with one user message."""
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
     return read(orjson.dumps({"model": model, "messages": messages, **more}))
@@ -50,7 +51,7 @@ def found(text: str = HARD_TEXT, **more: Any) -> Features:
     return features(wanted(text, **more), RULES)
 
 
-def routed(request: ChatRequest, terms: RoutingTerms = TERMS, deployment: Deployment = BOTH) -> tuple[str, str]:
+def routed(request: EngineRequest, terms: RoutingTerms = TERMS, deployment: Deployment = BOTH) -> tuple[str, str]:
     """Target and reason."""
     route = Router(Rules(terms), deployment).route(request)
     return route.target, route.reason
@@ -85,12 +86,12 @@ SCHEMA = {"type": "json_schema", "json_schema": {"schema": {}}}
     ],
 )
 def test_auto_goes_to_the_small_model_only_when_a_request_is_known_to_be_simple(
-    request_: ChatRequest, target: str, reason: str
+    request_: EngineRequest, target: str, reason: str
 ) -> None:
     assert routed(request_) == (target, reason)
 
 
-def conversation(*contents: Any) -> ChatRequest:
+def conversation(*contents: Any) -> EngineRequest:
     """User messages, each with an answer but the last."""
     messages: list[dict[str, Any]] = []
     for content in contents:

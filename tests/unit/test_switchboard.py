@@ -263,3 +263,38 @@ def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
         credentials.close()
 
     run(test)
+
+
+def test_a_key_for_one_model_is_refused_the_one_that_serves_after_an_exchange(tmp_path: Path) -> None:
+    database = tmp_path / "appliance.db"
+    schema.ensure(database)
+    with session(database) as opened:
+        made, key = create(opened, "anna", models=["a"])
+        id = made.id
+
+    async def test() -> None:
+        board, client = Switchboard(of(HELD), 0), Client()
+        ledger, credentials = LedgerWriter(database), Credentials(database)
+        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000)
+        messages = [{"type": "http.request", "body": b'{"model":"chat","messages":[{"role":"user","content":"x"}]}'}]
+
+        async def receive() -> Message:
+            return messages.pop() if messages else await client._receive()
+
+        async def send(message: Message) -> None:
+            raise AssertionError(message)
+
+        scope = {"headers": [(b"authorization", f"Bearer {key}".encode())]}
+        asked = asyncio.create_task(ask(CHAT, box, Request(scope, receive, "req-1"), send))
+        await asyncio.sleep(0.05)
+        assert not asked.done(), "it waits for the exchange"
+        board.take(of(B))
+        with pytest.raises(ApplianceError) as caught:
+            await asked
+        assert caught.value.code == "model-not-allowed"
+        assert [client.busy for client in board.now.clients.values()] == [0]
+        box.under_way.enter(id)
+        ledger.close()
+        credentials.close()
+
+    run(test)

@@ -1,0 +1,34 @@
+"""What a credential of any kind comes to, and what each kind must be able to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.policy.addresses import Network
+from appliance.policy.principals import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Whom a credential stands for, and on which terms.
+
+    From `expires_at` on (microseconds since 1970 UTC) it is refused; None is without end. It counts only from
+    `addresses`, or from everywhere where there are none. `successor` is the id of the key that replaces it.
+    """
+
+    principal: Principal
+    expires_at: int | None = None
+    addresses: tuple[Network, ...] = ()
+    successor: str | None = None
+
+
+class Kind(Protocol):
+    """One kind of credential: an API key, or the token of a sign-on."""
+
+    def find(self, secret: str) -> Grant | None:
+        """What the credential grants; None where it is none of this kind, or unknown.
+
+        Raises key-refused for one that is known and was taken back. Its expiry, its addresses and who is suspended
+        are not looked at here: that is the same for all kinds, and stands in `resolve`.
+        """

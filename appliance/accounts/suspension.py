@@ -1,0 +1,65 @@
+"""Shut an owner or a team out for now, and let them in again: all credentials of theirs, whatever the kind."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, col, select
+
+from appliance.accounts.tables import ApiKey, Suspension
+from appliance.errors import ApplianceError
+from appliance.policy import terms
+from appliance.units import now_us
+
+USER = "user"
+TEAM = "team"
+
+
+def suspend(session: Session, kind: str, name: str) -> Suspension:
+    """Shut out a `USER` or a `TEAM`, from the next request on. Who is suspended already stays so since then."""
+    found = _found(session, kind, name)
+    if found is None:
+        found = Suspension(kind=kind, name=_checked(kind, name), at=now_us())
+        session.add(found)
+        session.flush()
+    return found
+
+
+def resume(session: Session, kind: str, name: str) -> None:
+    """Let them in again, from the next request on. Raises not-suspended."""
+    found = _found(session, kind, name)
+    if found is None:
+        raise ApplianceError(
+            "not-suspended",
+            f"The {_word(kind)} '{_checked(kind, name)}' is not suspended.",
+            "See who is with `appliance keys list`.",
+        )
+    session.delete(found)
+    session.flush()
+
+
+def listed(session: Session) -> list[Suspension]:
+    """Who is shut out, longest first."""
+    return list(session.exec(select(Suspension).order_by(col(Suspension.at), col(Suspension.name))))
+
+
+def of(session: Session, key: ApiKey) -> list[Suspension]:
+    """What shuts a key out: its owner's suspension, its team's, both or none."""
+    found = (session.get(Suspension, one) for one in ((USER, key.owner), (TEAM, key.team)))
+    return [one for one in found if one is not None]
+
+
+def keys_of(session: Session, kind: str, name: str) -> list[ApiKey]:
+    """The keys of an owner or a team, revoked ones left out."""
+    column = col(ApiKey.owner) if kind == USER else col(ApiKey.team)
+    return list(session.exec(select(ApiKey).where(column == _checked(kind, name), col(ApiKey.revoked_at).is_(None))))
+
+
+def _found(session: Session, kind: str, name: str) -> Suspension | None:
+    return session.get(Suspension, (kind, _checked(kind, name)))
+
+
+def _checked(kind: str, name: str) -> str:
+    return terms.name(name, _word(kind))
+
+
+def _word(kind: str) -> str:
+    return "owner" if kind == USER else "team"
