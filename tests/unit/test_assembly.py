@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from appliance.gateway.assembly import ChatAssembly
+from appliance.gateway.assembly import ChatAssembly, TextAssembly
 from appliance.gateway.events import parsed
 from tests.unit.streams import chunk, llama_stream
 
@@ -91,3 +91,17 @@ def test_logprobs_of_all_tokens_are_kept_in_order() -> None:
         assembly.add(piece(word))
     answer = json.loads(assembly.body(USAGE))
     assert [token["token"] for token in answer["choices"][0]["logprobs"]["content"]] == ["a", "b"]
+
+
+def test_pieces_of_a_text_become_one_completion() -> None:
+    assembly = TextAssembly()
+    head = {"id": "cmpl-x", "created": 1, "model": "smol", "system_fingerprint": "b1"}
+    for text, finish in (("Hel", None), ("lo", None), ("", "length")):
+        assembly.add({**head, "choices": [{"text": text, "index": 0, "finish_reason": finish}]})
+    assembly.add({**head, "choices": []})
+    assert json.loads(assembly.body(USAGE)) == {
+        **head,
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": "Hello", "logprobs": None, "finish_reason": "length"}],
+        "usage": USAGE,
+    }

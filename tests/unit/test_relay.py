@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import ApplianceError
+from appliance.gateway.events import usage_of
 from appliance.gateway.relay import Relay
 from tests.unit.streams import DONE, chunk, event, llama_stream, timings, usage
 
@@ -205,3 +206,44 @@ def test_an_event_without_an_end_is_a_failure_and_not_our_memory() -> None:
         for _ in range(20):
             relay.feed(b"x" * 1024 * 1024)
     assert failed.value.code == "engine-failed"
+
+
+def text_chunk(text: str, finish: str | None = None, **more: Any) -> bytes:
+    """One chunk of a text completion, in llama-server's order of fields."""
+    choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": finish}
+    return event({"choices": [choice], "created": 1, "model": "smol", "object": "text_completion", "id": "x", **more})
+
+
+def test_a_text_completion_is_counted_from_its_first_event_and_its_end_is_held() -> None:
+    stream = [text_chunk("a", timings=timings(1)), text_chunk("b", timings=timings(2))]
+    told = {"prompt_tokens": 32, "completion_tokens": 2, "total_tokens": 34}
+    relay = Relay(wants_usage=True, opening=0)
+    out = b"".join(map(relay.feed, stream))
+    assert out == text_chunk("a") + text_chunk("b")
+    relay.tally.close()
+    assert (relay.tally.prompt, relay.tally.completion, relay.tally.exact) == (32, 2, True)
+    assert relay.feed(text_chunk("", "stop", usage=told, timings=timings(2)) + DONE) == b""
+    assert relay.tail() == text_chunk("", "stop", usage=told) + DONE
+    assert relay.done
+
+
+def test_a_text_completion_without_counts_is_counted_by_its_events() -> None:
+    relay = Relay(wants_usage=False, opening=0)
+    relay.feed(text_chunk("a") + text_chunk("b"))
+    relay.tally.close()
+    assert (relay.tally.completion, relay.tally.exact) == (2, False)
+
+
+@pytest.mark.parametrize("long", [0, 100_000])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_usage_of_a_plain_answer_is_found_wherever_it_stands(long: int, first: bool) -> None:
+    told = {"prompt_tokens": 3, "total_tokens": 3, "details": {"a": [1, {"b": "}"}]}}
+    data: dict[str, Any] = {"data": ['"usage":{"prompt_tokens":9}', "x" * long]}
+    whole = {"usage": told, **data} if first else {**data, "usage": told}
+    assert usage_of(json.dumps(whole).encode()) == told
+    assert usage_of(json.dumps(whole, separators=(",", ":")).encode()) == told
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"garbage", b"x" * 100_000, b'{"usage":' + b" " * 100_000])
+def test_an_answer_without_usage_has_none(body: bytes) -> None:
+    assert usage_of(body) is None

@@ -127,7 +127,7 @@ def test_a_tag_says_which_rule_holds() -> None:
 def test_labels_are_few_and_short() -> None:
     rule = labels(2, 3)
     assert rule.check({}) is rule.check({"a": "b", "c": ""}) is None
-    wrongs: list[object] = [[], {"a": 1}, {"a": "long"}, {"long": "a"}, {str(place): "" for place in range(3)}]
+    wrongs: list[Any] = [[], {"a": 1}, {"a": "long"}, {"long": "a"}, {str(place): "" for place in range(3)}]
     for wrong in wrongs:
         assert rule.check(wrong) == "must be an object of at most 2 strings of at most 3 characters"
 
