@@ -92,6 +92,8 @@ class Service:
     engine_wait_s: float
     deployment: Deployment
     remote: tuple[Engine, ...] = ()
+    answer_tokens: int = 4096
+    currency: str = "EUR"
 
     def to_json(self) -> str:
         """One line of text."""

@@ -22,7 +22,7 @@ from appliance import errors
 from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
-from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
+from appliance.config.settings import EngineSettings, GatewaySettings, MoneySettings, Role, Size
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
@@ -43,6 +43,7 @@ _IS_SIZE = get_args(Size)[1]
 SECTIONS: dict[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     **{f"engines.{role}": EngineSettings for role in get_args(Role)},
+    "money": MoneySettings,
 }
 
 

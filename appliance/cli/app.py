@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import chat, engine, hardware, keys, lifecycle, models, planning, proving, tuning, usage, using
+from appliance.cli import (
+    budgets,
+    chat,
+    engine,
+    hardware,
+    keys,
+    lifecycle,
+    models,
+    planning,
+    proving,
+    tuning,
+    usage,
+    using,
+)
 from appliance.cli.common import CARE, INSPECT, MODELS, PEOPLE, START, USAGE
 from appliance.cli.panels import PanelGroup
 
@@ -68,6 +81,7 @@ models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
+app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)
 app.command(rich_help_panel=INSPECT)(lifecycle.serve)

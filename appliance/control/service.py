@@ -24,6 +24,8 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         engine_wait_s=gateway.engine_wait_s,
         deployment=served_by(home, settings),
         remote=remote_engines(settings),
+        answer_tokens=gateway.answer_tokens,
+        currency=settings.money.currency,
     )
 
 

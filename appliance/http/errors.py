@@ -28,7 +28,7 @@ def payload(error: ApplianceError, request_id: str) -> bytes:
 
 async def respond_error(send: Send, request_id: str, error: ApplianceError) -> None:
     """Answer with an error."""
-    extra: list[Header] = []
+    extra: list[Header] = list(error.headers)
     if error.retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % error.retry_after_s))
     if error.kind.http == 401:

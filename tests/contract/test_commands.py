@@ -23,12 +23,14 @@ READING = {
     "hardware",
     "models plan",
     "models fit",
+    "budgets list",
 }
-DESTRUCTIVE = {"keys revoke", "models rm", "models gc"}
+DESTRUCTIVE = {"keys revoke", "budgets remove", "models rm", "models gc"}
 ACTING = {
     "up",
     "down",
     "keys create",
+    "budgets set",
     "models pull",
     "models prove",
     "models tune",

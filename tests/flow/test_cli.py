@@ -22,6 +22,9 @@ pytestmark = pytest.mark.slow
 
 # Each command with --json, with what it needs at least. The walk below keeps the table whole.
 READING = {
+    "budgets list": (),
+    "budgets remove": ("box",),
+    "budgets set": ("box", "--tokens", "1000", "--per", "day"),
     "chat": ("hello",),
     "down": (),
     "engine build": (),
