@@ -196,7 +196,9 @@ def test_a_prompt_denser_than_its_estimate_overruns_by_no_more_than_that() -> No
     held = desk.hold()
     held.settle(230, 0)
     assert held.windows.tokens[0].left == -30
-    assert desk.refused(prompt=0, most=0).sentence.startswith("Anna's budget of 200 tokens a day is used up: 0 tokens left")
+    assert desk.refused(prompt=0, most=0).sentence.startswith(
+        "Anna's budget of 200 tokens a day is used up: 0 tokens left"
+    )
 
 
 def test_a_refusal_says_which_limit_how_much_is_left_and_when_it_starts_again() -> None:

@@ -30,8 +30,14 @@ def test_what_is_no_amount_is_refused_with_a_reason(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("micro", "shown"),
-    [(12_500_000, "12.50 EUR"), (3_100, "0.0031 EUR"), (0, "0.00 EUR"), (-1, "-0.000001 EUR"), (10**12, "1,000,000.00 EUR")],
-)  # fmt: skip
+    [
+        (12_500_000, "12.50 EUR"),
+        (3_100, "0.0031 EUR"),
+        (0, "0.00 EUR"),
+        (-1, "-0.000001 EUR"),
+        (10**12, "1,000,000.00 EUR"),
+    ],
+)
 def test_an_amount_is_shown_with_its_currency(micro: int, shown: str) -> None:
     assert show(micro, "EUR") == shown
 

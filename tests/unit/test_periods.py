@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from appliance.policy.periods import PERIODS, bounds
 
 
-def us(*when: int) -> int:
+def us(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
     """An instant in UTC."""
-    return int(datetime(*when, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[misc]
+    return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 @pytest.mark.parametrize(
