@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from appliance.errors import ApplianceError
+from appliance.http.asgi import Message
+from appliance.http.errors import respond_error
 from appliance.policy.budget_words import show_limit, whose
 from appliance.policy.budgets import LEAST_ANSWER, Books, Hold
 from appliance.policy.prices import FREE, Price
@@ -257,6 +261,25 @@ def test_of_several_that_refuse_the_one_is_named_that_takes_longest() -> None:
     desk.hold().settle(200, 0)
     assert "team sales" in desk.refused().sentence
     assert desk.refused(prompt=500).code == "budget-exhausted"
+
+
+def test_a_refusal_leaves_the_gateway_in_openais_shape_with_its_headers() -> None:
+    error = Desk(day(199)).refused()
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(respond_error(send, "req-1", error))
+    head, body = sent
+    assert head["status"] == 429
+    assert (b"retry-after", b"18720") in head["headers"]
+    assert (b"x-ratelimit-remaining-tokens", b"199") in head["headers"]
+    said = orjson.loads(body["body"])["error"]
+    assert (said["type"], said["code"]) == ("insufficient_quota", "budget-exhausted")
+    assert said["message"].startswith(
+        "Anna's budget of 199 tokens a day is too small for this request: 199 tokens left"
+    )
 
 
 def test_headers_tell_the_tightest_limit() -> None:

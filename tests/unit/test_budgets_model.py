@@ -123,6 +123,8 @@ class Model(RuleBasedStateMachine):
         names = {"user": who.name, "team": who.team, "key": who.key_id, "model": model, "box": "box"}
         names = {kind: name for kind, name in names.items() if name}
         applying = self.applying(names)
+        # What the clock says, unless it was put back behind what the books have seen.
+        self.at = max(self.now - late, self.books.last)
         answer = self.capped(applying, names, prompt, price, context) if most is None else most
         dear = max(price.input, price.cached)
         cost = -(-(prompt * dear + answer * price.output) // 10**6)
@@ -139,7 +141,7 @@ class Model(RuleBasedStateMachine):
             assert not allowed
             return multiple()
         assert allowed
-        assert (hold.tokens, hold.cost) == (prompt + answer, cost)
+        assert (hold.at, hold.tokens, hold.cost) == (self.at, prompt + answer, cost)
         assert hold.max_tokens in (None, answer)
         made = Made(names, hold.at, prompt + answer, cost, hold)
         self.made.append(made)
@@ -191,8 +193,8 @@ class Model(RuleBasedStateMachine):
         ]
 
     def left(self, budget: Budget, name: str) -> int:
-        """What is left of a budget for a name now."""
-        start, end = bounds(budget.period, max(self.now, self.books.last)) if budget.period else (0, 2**63)
+        """What is left of a budget for a name when a call starts at `at`."""
+        start, end = bounds(budget.period, self.at) if budget.period else (0, 2**63)
         mine = [one for one in self.made if one.names.get(budget.kind) == name and start <= one.at < end]
         return budget.amount - sum(one.counts(budget.unit) for one in mine)
 
