@@ -97,6 +97,8 @@ class Service:
     routing: RoutingTerms = field(default_factory=RoutingTerms)
     prices: tuple[PriceRow, ...] = ()
     reference_prices: tuple[PriceRow, ...] = ()
+    answer_tokens: int = 4096
+    currency: str = "EUR"
 
     def to_json(self) -> str:
         """One line of text."""

@@ -98,6 +98,8 @@ KINDS: Final[dict[str, Kind]] = {
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),
     "not-suspended": _cli("The owner or the team is not suspended", WRONG_USE),
+    # Budgets, as the admin handles them.
+    "budget-not-found": _cli("No budget is set there", WRONG_USE),
     # The gateway's answers.
     "key-missing": _http(401, "authentication_error", "The request carries no API key"),
     "key-refused": _http(401, "authentication_error", "The API key is unknown or revoked"),
@@ -119,6 +121,9 @@ KINDS: Final[dict[str, Kind]] = {
     "too-many-requests": _http(429, "rate_limit_error", "The key has too many requests under way at once"),
     "queue-full": _http(503, _SERVER, "As many requests wait for the model as may"),
     "queue-timeout": _http(503, _SERVER, "The request waited for the model until its deadline"),
+    "rate-limited": _http(429, "rate_limit_error", "A limit is reached for the moment: soon there is room again"),
+    "budget-exhausted": _http(429, "insufficient_quota", "A budget is used up, or too small for the request"),
+    "budgets-unreadable": _http(503, _SERVER, "The budgets cannot be read, so nothing is answered"),
     "engine-unavailable": _http(503, _SERVER, "The model's engine does not answer"),
     "engine-stopped": _http(502, _SERVER, "The model's engine stopped in mid-answer"),
     "engine-failed": _http(502, _SERVER, "The model's engine reported a failure"),
@@ -136,7 +141,7 @@ class ApplianceError(Exception):
 
     `code` is a key of `KINDS`; `sentence` says what happened, `hint` the one next step;
     `param` names the request field at fault; `retry_after_s` tells an HTTP client when
-    to come again.
+    to come again, and `headers` are more that its answer carries.
     """
 
     def __init__(
@@ -147,6 +152,7 @@ class ApplianceError(Exception):
         *,
         param: str | None = None,
         retry_after_s: int | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(sentence)
         self.kind = KINDS[code]
@@ -155,6 +161,7 @@ class ApplianceError(Exception):
         self.hint = hint
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers = headers
 
     def to_json(self) -> dict[str, str]:
         """The `--json` form: code, sentence and hint."""

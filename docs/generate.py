@@ -25,7 +25,7 @@ from appliance.audit.actions import LONGEST
 from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
-from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
+from appliance.config.settings import EngineSettings, GatewaySettings, MoneySettings, Role, Size
 from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSettings, RoutingSettings, Share
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
@@ -50,6 +50,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "routing": RoutingSettings,
     "prices": PriceSettings,
     "reference_prices": ReferencePriceSettings,
+    "money": MoneySettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

@@ -13,6 +13,7 @@ import typer
 
 from appliance.cli import (
     audit,
+    budgets,
     chat,
     engine,
     hardware,
@@ -81,6 +82,7 @@ models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
+app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)

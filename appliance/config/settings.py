@@ -38,8 +38,22 @@ class GatewaySettings(Section):
         le=100_000,
         description="Requests that one API key may have under way at once; one more is answered 429.",
     )
+    answer_tokens: int = Field(
+        4096,
+        ge=1,
+        le=1_048_576,
+        description="Most tokens of an answer under a budget of tokens or money whose request sets no limit itself.",
+    )
     engine_wait_s: float = Field(
         10.0, ge=0, le=300, description="Seconds that a request waits for an engine that is starting or restarting."
+    )
+
+
+class MoneySettings(Section):
+    """How money is counted and shown."""
+
+    currency: str = Field(
+        "EUR", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of the currency that prices and budgets are in."
     )
 
 
@@ -85,3 +99,4 @@ class Settings(Section):
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     prices: Annotated[list[PriceSettings], AfterValidator(no_two)] = Field([], max_length=200)
     reference_prices: Annotated[list[ReferencePriceSettings], AfterValidator(no_two)] = Field([], max_length=200)
+    money: MoneySettings = Field(default_factory=MoneySettings)

@@ -27,6 +27,8 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         routing=settings.routing.terms(),
         prices=tuple(one.row() for one in settings.prices),
         reference_prices=tuple(one.row() for one in settings.reference_prices),
+        answer_tokens=gateway.answer_tokens,
+        currency=settings.money.currency,
     )
 
 

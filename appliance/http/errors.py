@@ -10,7 +10,7 @@ JSON = b"application/json"
 
 async def respond_error(send: Send, request: Request, error: ApplianceError) -> None:
     """Answer with an error."""
-    extra: list[Header] = []
+    extra: list[Header] = list(error.headers)
     if error.retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % error.retry_after_s))
     if error.kind.http == 401:

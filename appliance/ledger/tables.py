@@ -53,3 +53,23 @@ class Call(SQLModel, table=True):
     energy_mj: int | None = Field(default=None, sa_type=BigInteger)
     started_at: int = Field(sa_type=BigInteger)
     settled_at: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class UsageDay(SQLModel, table=True):
+    """What the settled calls that started on one day (UTC, in days since 1970) come to; money in micro-units.
+
+    A trigger of the database keeps it, in the statement that settles a row. Budgets begin with it, since a month
+    has more rows than can be read at a start.
+    """
+
+    __tablename__ = "usage_day"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    day: int = Field(primary_key=True)
+    principal: str = Field(primary_key=True)
+    team: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    calls: int
+    tokens: int = Field(sa_type=BigInteger)
+    cost: int = Field(sa_type=BigInteger)

@@ -105,6 +105,12 @@ class LedgerWriter:
         if failure is not None:
             raise _explain(failure)
 
+    def flush(self) -> None:
+        """Write all that was handed over until now, for whoever reads the rows next. Raises as `check` does."""
+        self._flush()
+        if self._owed:
+            self.check()
+
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True

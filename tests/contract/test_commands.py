@@ -25,14 +25,16 @@ READING = {
     "models fit",
     "audit tail",
     "audit verify",
+    "budgets list",
 }
-DESTRUCTIVE = {"audit restart", "keys revoke", "keys suspend", "models rm", "models gc"}
+DESTRUCTIVE = {"audit restart", "keys revoke", "keys suspend", "budgets remove", "models rm", "models gc"}
 ACTING = {
     "up",
     "down",
     "keys create",
     "keys resume",
     "keys rotate",
+    "budgets set",
     "models pull",
     "models prove",
     "models tune",

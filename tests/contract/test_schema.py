@@ -19,6 +19,7 @@ from sqlmodel import SQLModel
 
 from appliance.accounts import tables as accounts_tables
 from appliance.accounts.api_keys import FIND_SQL
+from appliance.accounts.books import BUDGETS_SQL
 from appliance.accounts.resolve import SUSPENDED_SQL
 from appliance.audit import tables as audit_tables
 from appliance.audit.chain import Row
@@ -26,6 +27,7 @@ from appliance.audit.record import INSERT_SQL, SINCE_SQL
 from appliance.config.version import VERSION
 from appliance.ledger import tables as ledger_tables
 from appliance.ledger.entry import OPEN_SQL, SETTLE_SQL, Opening, Settlement
+from appliance.ledger.sums import COLUMNS, days_sql, rows_sql
 from appliance.migrations.__main__ import configuration
 from appliance.proof import tables as proof_tables
 from appliance.store.schema import HEAD
@@ -97,6 +99,9 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
             assert connection.execute("SELECT principal, endpoint, completion_tokens, cost FROM call").fetchall() == [
                 ("anna", "chat", 5, 0)
             ]
+            assert connection.execute("SELECT * FROM usage_day").fetchall() == [
+                (0, "anna", "", "key-1", "smol", 1, 16, 0)
+            ]
         command.downgrade(config, back)
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT * FROM call").fetchall() == [call]
@@ -105,8 +110,9 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
 def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         written = ((OPEN_SQL, Opening), (SETTLE_SQL, Settlement), (INSERT_SQL, Row))
-        asked = ((FIND_SQL, 1), (SUSPENDED_SQL, 2), (SINCE_SQL, 1))
-        for sql, values in (*asked, *((sql, len(fields(kind))) for sql, kind in written)):
+        asked = ((FIND_SQL, 1), (SUSPENDED_SQL, 2), (SINCE_SQL, 1), (BUDGETS_SQL, 0))
+        summed = [(sql(kind), 2) for sql in (days_sql, rows_sql) for kind in COLUMNS]
+        for sql, values in (*asked, *summed, *((sql, len(fields(kind))) for sql, kind in written)):
             connection.execute(f"EXPLAIN {sql}", [None] * values)
 
 

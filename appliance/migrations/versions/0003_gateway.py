@@ -19,6 +19,18 @@ _CALL_BEFORE = (
     " completion_tokens, exact, queue_ms, first_token_ms, total_ms, outcome, error, started_at, settled_at"
 )
 _KEY_BEFORE = "id, owner, digest, created_at, revoked_at"
+# A row is added to the sums of its day by the very statement that settles it, whoever writes that.
+_ADD_TO_DAY = """
+CREATE TRIGGER call_settled AFTER UPDATE OF settled_at ON call
+WHEN OLD.settled_at IS NULL AND NEW.settled_at IS NOT NULL
+BEGIN
+  INSERT INTO usage_day (day, principal, team, key_id, model, calls, tokens, cost)
+  VALUES (NEW.started_at / 86400000000, NEW.principal, NEW.team, NEW.key_id, NEW.model,
+          1, NEW.prompt_tokens + NEW.completion_tokens, NEW.cost)
+  ON CONFLICT (day, principal, team, key_id, model) DO UPDATE
+  SET calls = calls + 1, tokens = tokens + excluded.tokens, cost = cost + excluded.cost;
+END
+"""
 
 
 def upgrade() -> None:
@@ -29,6 +41,7 @@ def upgrade() -> None:
         f"{_CALL_BEFORE}, '', 'chat', 'api', '', 0, 0",
     )
     op.create_index("ix_call_started", "call", ["started_at"])
+    _sum_days()
     _replace(
         "api_key",
         _key_columns(full=True),
@@ -67,8 +80,32 @@ def downgrade() -> None:
     op.drop_table("audit_event")
     op.drop_table("budget")
     op.drop_table("suspension")
+    op.execute("DROP TRIGGER call_settled")
+    op.drop_table("usage_day")
     _replace("api_key", _key_columns(full=False), _KEY_BEFORE, _KEY_BEFORE)
     _replace("call", _call_columns(full=False), _CALL_BEFORE, _CALL_BEFORE)
+
+
+def _sum_days() -> None:
+    """What budgets begin with: sums by day, so that a start never reads all rows of a month."""
+    op.create_table(
+        "usage_day",
+        sa.Column("day", sa.Integer(), primary_key=True),
+        sa.Column("principal", sa.String(), primary_key=True),
+        sa.Column("team", sa.String(), primary_key=True),
+        sa.Column("key_id", sa.String(), primary_key=True),
+        sa.Column("model", sa.String(), primary_key=True),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cost", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.execute(
+        "INSERT INTO usage_day SELECT started_at / 86400000000, principal, team, key_id, model, count(*),"
+        " sum(prompt_tokens + completion_tokens), sum(cost) FROM call WHERE settled_at IS NOT NULL"
+        " GROUP BY 1, 2, 3, 4, 5"
+    )
+    op.execute(_ADD_TO_DAY)
 
 
 def _replace(table: str, columns: Columns, names: str, values: str) -> None:
