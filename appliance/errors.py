@@ -38,6 +38,7 @@ def _http(status: int, type: str, meaning: str) -> Kind:
 
 _BAD_REQUEST: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
+_FORBIDDEN: Final = "permission_error"
 
 KINDS: Final[dict[str, Kind]] = {
     # The machine, as the installer finds it (raised by installer/install.sh).
@@ -110,6 +111,15 @@ KINDS: Final[dict[str, Kind]] = {
     "engine-unavailable": _http(503, _SERVER, "The model's engine does not answer"),
     "engine-stopped": _http(502, _SERVER, "The model's engine stopped in mid-answer"),
     "engine-failed": _http(502, _SERVER, "The model's engine reported a failure"),
+    "cloud-off": _http(403, _FORBIDDEN, "Models of the cloud are switched off"),
+    "cloud-not-allowed": _http(403, _FORBIDDEN, "This request must not leave the box for a model of the cloud"),
+    "cloud-no-price": _http(403, _FORBIDDEN, "A model of the cloud has no price for today, so it cannot be capped"),
+    "cloud-refused": _http(400, _BAD_REQUEST, "The cloud provider did not accept the request"),
+    "cloud-limit": _http(429, "rate_limit_error", "The cloud provider's own limit is reached"),
+    "cloud-key-missing": _http(502, _SERVER, "There is no usable key for the cloud provider"),
+    "cloud-key-refused": _http(502, _SERVER, "The cloud provider does not accept our key"),
+    "cloud-unavailable": _http(503, _SERVER, "The cloud provider does not answer"),
+    "cloud-failed": _http(502, _SERVER, "The cloud provider's answer broke off or was none"),
     "disk-full": _http(503, _SERVER, "The disk is full, so the answer could not be put on record"),
     "ledger-unavailable": _http(503, _SERVER, "The ledger cannot be written"),
     "route-not-found": _http(404, _BAD_REQUEST, "There is no such address"),

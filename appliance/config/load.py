@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.lines import line_of
-from appliance.config.settings import EngineSettings, Role, Settings
+from appliance.config.settings import Settings
 from appliance.errors import ApplianceError
 
 
@@ -56,21 +56,26 @@ def _explain(path: Path, text: str, detail: ErrorDetails) -> ApplianceError:
         hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(_known_keys(keys[:-1]))}."
         return ApplianceError("config-unknown-key", f"{where}: there is no setting '{name}'.", hint)
     what = detail["msg"].removeprefix("Value error, ")
+    # Whoever puts a provider's key in the wrong place must not find it in a log.
+    given = "" if keys[0] == "cloud" else f" cannot be {detail['input']!r}"
     return ApplianceError(
         "config-bad-value",
-        f"{where}: '{name}' cannot be {detail['input']!r}: {what[:1].lower()}{what[1:]}.",
+        f"{where}: '{name}'{given}: {what[:1].lower()}{what[1:]}.",
         "Correct the value, or delete the line to use the default.",
     )
 
 
 def _known_keys(table: list[str]) -> list[str]:
     """The keys that a table of the settings file may hold."""
-    model: type[BaseModel] = Settings
+    kind: Any = Settings
     for part in table:
-        if part == "engines":
-            return list(get_args(Role)) if table[-1] == "engines" else list(EngineSettings.model_fields)
-        field: Any = model.model_fields.get(part)
-        if field is None:
-            return []
-        model = field.annotation
-    return list(model.model_fields)
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            field = kind.model_fields.get(part)
+            if field is None:
+                return []
+            kind = field.annotation
+    if get_origin(kind) is dict:
+        return list(get_args(get_args(kind)[0]))
+    return list(kind.model_fields)

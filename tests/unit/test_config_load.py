@@ -55,7 +55,7 @@ def test_a_size_is_bytes_or_a_number_with_its_unit(tmp_path: Path, size: str, he
     [
         ("[gateway]\n\nprot = 1\n", "gateway.prot", 3, "Did you mean 'port'?"),
         ("# head\n[gatway]\nport = 1\n", "gatway", 2, "Did you mean 'gateway'?"),
-        ("zzz = 1\n", "zzz", 1, "Known here: gateway, engines."),
+        ("zzz = 1\n", "zzz", 1, "Known here: gateway, engines"),
         ("[engines.chat]\ncontxt = 1\n", "engines.chat.contxt", 2, "Did you mean 'context'?"),
         ("[engines.chta]\nslots = 1\n", "engines.chta", 1, "Did you mean 'chat'?"),
         ("[gateway]\nport.number = 1\n", "gateway.port", None, ""),
