@@ -42,12 +42,13 @@ class EngineClient:
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def chat(self, body: bytes) -> tuple[Connection, float]:
+    async def chat(self, body: bytes, permit: object = None) -> tuple[Connection, float]:
         """Ask for a chat completion; returns the connection once the answer's head is there, whatever
         its status, with the seconds that were spent waiting for an engine to come up.
 
         The caller gives it back with `release`. An engine that is starting (refuses connections, or
-        answers 503) is asked again until `wait_s` is over. Raises engine-unavailable.
+        answers 503) is asked again until `wait_s` is over. Raises engine-unavailable. A `permit` is of no
+        use here: only what leaves the box needs one (`cloud.client`).
         """
         request = b"%s%d\r\n\r\n%s" % (self._chat, len(body), body)
         began = time.monotonic()

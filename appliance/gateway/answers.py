@@ -1,8 +1,8 @@
 """The three ways to an answer: streamed to the client, put together here, or passed on whole.
 
 Our own llama-server is always asked by stream: it notices a client that hangs up at once on
-a stream, and under load never on a plain request. A server behind a URL is asked as the
-client asked.
+a stream, and under load never on a plain request. So is the cloud, whose clients turn what it
+says into the same stream. Another server behind a URL is asked as the client asked.
 """
 
 from __future__ import annotations
@@ -186,6 +186,6 @@ def make_answer(wanted: ChatRequest, engine: Engine, request_id: str) -> Answer:
     """The way to this answer."""
     if wanted.streamed:
         return StreamedAnswer(wanted, engine, request_id)
-    if engine.is_ours:
+    if engine.is_ours or engine.provider:
         return AssembledAnswer(wanted, engine, request_id)
     return PassedAnswer(wanted, engine, request_id)
