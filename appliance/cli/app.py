@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import chat, engine, hardware, keys, lifecycle, models, planning, proving, tuning, usage, using
+from appliance.cli import (
+    chat,
+    cloud,
+    engine,
+    hardware,
+    keys,
+    lifecycle,
+    models,
+    planning,
+    proving,
+    tuning,
+    usage,
+    using,
+)
 from appliance.cli.common import CARE, INSPECT, MODELS, PEOPLE, START, USAGE
 from appliance.cli.panels import PanelGroup
 
@@ -67,6 +80,7 @@ models.app.command()(proving.prove)
 models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
+app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)

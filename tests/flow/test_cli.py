@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 # Each command with --json, with what it needs at least. The walk below keeps the table whole.
 READING = {
     "chat": ("hello",),
+    "cloud status": (),
     "down": (),
     "engine build": (),
     "hardware": (),
