@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -22,7 +22,15 @@ from appliance import errors
 from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
-from appliance.config.settings import EngineSettings, GatewaySettings, Role, Size
+from appliance.config.settings import (
+    CloudModelSettings,
+    CloudSettings,
+    EngineSettings,
+    GatewaySettings,
+    ProviderSettings,
+    Role,
+    Size,
+)
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
@@ -37,12 +45,16 @@ from docs.machines import MACHINES
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEAD = "<!-- Made by `python -m docs.generate`; changes by hand are lost. -->\n\n"
+_WORDS: dict[Any, str] = {list: "a list of text", dict: "tables, see below", bool: "true or false"}
 _IS_SIZE = get_args(Size)[1]
 
-# The tables of the settings file. An engine's table is named by its role.
+# The tables of the settings file. An engine's table is named by its role; what stands for NAME is the admin's choice.
 SECTIONS: dict[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     **{f"engines.{role}": EngineSettings for role in get_args(Role)},
+    "cloud": CloudSettings,
+    "cloud.providers.NAME": ProviderSettings,
+    "cloud.models.NAME": CloudModelSettings,
 }
 
 
@@ -67,6 +79,8 @@ def _kind(field: FieldInfo) -> str:
     """A setting's type and range in words."""
     if _IS_SIZE in field.metadata:
         return f'a size from {show_bytes(_bound(field, "ge"))} to {show_bytes(_bound(field, "le"))}, as `"8 MiB"`'
+    if get_origin(field.annotation) in _WORDS or field.annotation in _WORDS:
+        return _WORDS[get_origin(field.annotation) or field.annotation]
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
     if all(isinstance(kind, str) for kind in kinds):
         return " or ".join(f'`"{kind}"`' for kind in kinds)
@@ -82,7 +96,7 @@ def _bound(field: FieldInfo, name: str) -> int:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is None:
+    if field.default_factory is not None or field.default is None:
         return "none"
     return f'`"{show_bytes(field.default)}"`' if _IS_SIZE in field.metadata else f"`{json.dumps(field.default)}`"
 
