@@ -270,6 +270,7 @@ def test_the_gate_looks_at_the_switch_and_the_header(tmp_path: Path) -> None:
     engine = Engine("cloud:far", "far", ("far",), "x", url="https://x/v1", provider="p", max_output=100)
     anna = Principal("anna", "key-1", team="dev")
     gate = CloudGate(CloudTerms(("dev",), (), 1, 9, str(tmp_path / "cloud-off")))
+    assert gate.refusal(anna, []) is None
     assert gate.permit(anna, [], engine, None) == Permit(100)
     assert gate.permit(anna, [(b"x-appliance-data", b"any")], engine, 7) == Permit(7)
     for headers in ([(b"x-appliance-data", b"local-only")], [(b"x-appliance-data", b"\xff")]):
