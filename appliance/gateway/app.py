@@ -31,11 +31,13 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 async def models(box: Box, request: Request, send: Send) -> None:
     """The models that are served, in OpenAI's shape."""
-    box.credentials.resolve(request.header(b"authorization"))
+    principal = box.credentials.resolve(request.header(b"authorization"))
+    near_only = box.cloud.refusal(principal, request.scope["headers"]) is not None
     data = [
         {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
         for engine in box.switchboard.now.deployment.engines
         for name in engine.names
+        if not (engine.provider and near_only)
     ]
     await respond(send, request.id, 200, orjson.dumps({"object": "list", "data": data}), JSON)
 

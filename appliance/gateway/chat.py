@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from appliance.accounts.resolve import Credentials
 from appliance.audit.log import note
+from appliance.cloud.gate import CloudGate
 from appliance.engine.client import EngineClient
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
@@ -32,6 +33,7 @@ from appliance.http.asgi import Request, Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.chat import ChatRequest, estimate_tokens, read
+from appliance.policy.cloud import Permit
 from appliance.policy.principals import Principal
 from appliance.units import now_us
 
@@ -46,6 +48,7 @@ class Box:
     under_way: UnderWay
     watchman: Watchman
     max_body: int
+    cloud: CloudGate
 
 
 async def chat(box: Box, request: Request, send: Send) -> None:
@@ -55,6 +58,9 @@ async def chat(box: Box, request: Request, send: Send) -> None:
     body = await request.body(box.max_body)
     wanted = read(body)  # 2 decide
     engine, client = box.switchboard.now.route(wanted.model)  # 3 route
+    permit = None
+    if engine.provider:
+        permit = box.cloud.permit(principal, request.scope["headers"], engine, wanted.fields.get("max_tokens"))
     held_s = 0.0
     box.under_way.enter(principal.key_id)
     try:
@@ -65,7 +71,7 @@ async def chat(box: Box, request: Request, send: Send) -> None:
         # No await since it was routed: to an engine without a count nobody is on the way.
         client.busy += 1
         try:
-            call = await open_call(box, request, principal, wanted, client, began)  # 4 ledger.open
+            call = await open_call(box, request, principal, wanted, client, began, permit)  # 4 ledger.open
             call.held_s = held_s
             await call.run(send)  # 5, 6, 7
         finally:
@@ -75,8 +81,9 @@ async def chat(box: Box, request: Request, send: Send) -> None:
 
 
 async def open_call(
-    box: Box, request: Request, principal: Principal, wanted: ChatRequest, client: EngineClient, began: float
-) -> Call:
+    box: Box, request: Request, principal: Principal, wanted: ChatRequest, client: EngineClient, began: float,
+    permit: Permit | None = None,
+) -> Call:  # fmt: skip
     """Put the call on record as open; returns once that is on disk. Raises disk-full or ledger-unavailable."""
     opening = Opening(
         id=box.ledger.take_id(),
@@ -89,22 +96,24 @@ async def open_call(
         task=None,
         model_asked=wanted.model,
         model=client.engine.model,
-        provider="",
+        provider=client.engine.provider,
         route=None,
         streamed=wanted.streamed,
         started_at=now_us(),
     )
     await box.ledger.open(opening)
-    return Call(box, request, wanted, client, opening, began)
+    return Call(box, request, wanted, client, opening, began, permit)
 
 
 class Call:
     """One call on record, from asking the engine to the settled row. `held_s` is how long it was held before."""
 
     def __init__(
-        self, box: Box, request: Request, wanted: ChatRequest, client: EngineClient, opening: Opening, began: float
-    ) -> None:
+        self, box: Box, request: Request, wanted: ChatRequest, client: EngineClient, opening: Opening, began: float,
+        permit: Permit | None = None,
+    ) -> None:  # fmt: skip
         self.held_s = 0.0
+        self._permit = permit
         self._box = box
         self._request = request
         self._client = client
@@ -152,7 +161,7 @@ class Call:
         """Step 5: ask the engine and pass its answer on, all but the end; step 6; then the end."""
         asked = time.monotonic()
         try:
-            self._connection, self._waited_s = await self._client.chat(self._answer.upstream_body())
+            self._connection, self._waited_s = await self._client.chat(self._answer.upstream_body(), self._permit)
         except ApplianceError:
             self._waited_s = time.monotonic() - asked
             raise
