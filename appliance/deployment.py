@@ -24,6 +24,10 @@ class Engine:
     `upstream_model` is the model name that the engine itself expects. `process` names the
     supervised process that runs it, empty where that is the role. While it is `held`, because
     it is being exchanged, requests for it wait.
+
+    A model of the cloud is an engine with a `provider`, the name of whoever computes it; it speaks `dialect`
+    (`openai` or `anthropic`), and no answer of it has more than `max_output` tokens. `reasoning` says that it
+    thinks before it answers, and takes no temperature. Its `api_key_file` is read at each call.
     """
 
     role: str
@@ -40,6 +44,10 @@ class Engine:
     trial: bool = False
     held: bool = False
     process: str = ""
+    provider: str = ""
+    dialect: str = "openai"
+    max_output: int = 0
+    reasoning: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -77,12 +85,30 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudTerms:
+    """On which terms a request may leave this box for a model of the cloud.
+
+    `teams` are those who may, `*` for all; `local_only` names who never may (`team:hr`, `user:anna`, `key:...`).
+    `monthly_cap` in micro-units of money for the whole box. A provider that is silent for `silence_s` seconds is
+    given up. `proxy` is the address of an HTTP proxy to go through. While a file is at `switch`, nothing is sent.
+    """
+
+    teams: tuple[str, ...]
+    local_only: tuple[str, ...]
+    monthly_cap: int
+    silence_s: float
+    switch: str
+    proxy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """All that the request path is told when it starts: where its files are, and what it serves on which terms.
 
     `max_body` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
     `remote` are the engines behind a URL: they are part of this deployment and of every later one. `prices` are what
-    tokens cost, `reference_prices` what they would have cost elsewhere.
+    tokens cost, `reference_prices` what they would have cost elsewhere. Without `cloud` nothing is ever sent to a
+    model of the cloud.
     """
 
     config: str
@@ -99,6 +125,7 @@ class Service:
     reference_prices: tuple[PriceRow, ...] = ()
     answer_tokens: int = 4096
     currency: str = "EUR"
+    cloud: CloudTerms | None = None
 
     def to_json(self) -> str:
         """One line of text."""
@@ -108,10 +135,12 @@ class Service:
 def merged(stored: Deployment, remote: tuple[Engine, ...]) -> Deployment:
     """What is served: the engines behind a URL, and what the control plane wrote for all other roles.
 
-    Raises no-engine.
+    The cloud's models come last: a name that is served here is never sent away. Raises no-engine.
     """
     roles = {engine.role for engine in remote}
-    engines = (*remote, *(engine for engine in stored.engines if engine.role not in roles))
+    near = (engine for engine in remote if not engine.provider)
+    far = (engine for engine in remote if engine.provider)
+    engines = (*near, *(engine for engine in stored.engines if engine.role not in roles), *far)
     if not engines:
         raise ApplianceError(
             "no-engine",
@@ -124,15 +153,20 @@ def merged(stored: Deployment, remote: tuple[Engine, ...]) -> Deployment:
 def service_from_json(text: str) -> Service:
     """Read the text that `Service.to_json` wrote; raises ValueError when it is not that."""
     data: dict[str, Any] = json.loads(text)
-    routing = data["routing"]
     read = {
         "deployment": from_json(json.dumps(data["deployment"])),
         "remote": _engines(data["remote"]),
-        "routing": RoutingTerms(**{**routing, "small_words": tuple(routing["small_words"])}),
+        "routing": RoutingTerms(**{**data["routing"], **_tuples(data["routing"], "small_words")}),
         "prices": tuple(PriceRow(**row) for row in data["prices"]),
         "reference_prices": tuple(PriceRow(**row) for row in data["reference_prices"]),
+        "cloud": data["cloud"] and CloudTerms(**{**data["cloud"], **_tuples(data["cloud"], "teams", "local_only")}),
     }
     return Service(**{**data, **read})
+
+
+def _tuples(data: dict[str, Any], *names: str) -> dict[str, tuple[Any, ...]]:
+    """JSON's lists as what they were."""
+    return {name: tuple(data[name]) for name in names}
 
 
 def from_json(text: str) -> Deployment:

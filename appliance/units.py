@@ -15,6 +15,7 @@ MIB = 1024**2
 GIB = 1024**3
 
 _SIZE = re.compile(r"^\s*(\d{1,18}(?:\.\d{1,9})?)\s*(B|KiB|MiB|GiB)\s*$")
+_MONEY = re.compile(r"(\d{1,9})(?:\.(\d{1,6}))?", re.ASCII)
 _FACTOR = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 
 
@@ -34,6 +35,20 @@ def show_bytes(count: int) -> str:
             digits = 0 if value >= 100 else 1
             return f"{value:.{digits}f} {unit}".replace(".0 ", " " if value >= 10 else ".0 ")
     return f"{count} bytes"
+
+
+def parse_money(text: str) -> int:
+    """Micro-units of an amount such as `"200"` or `"0.25"`; raises ValueError for anything else."""
+    match = _MONEY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an amount such as '200' or '0.25'")
+    return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0"))
+
+
+def show_money(micro: int) -> str:
+    """An amount of micro-units as people say it: `200.00`, `0.25`, `0.003100`."""
+    whole, rest = divmod(micro, 1_000_000)
+    return f"{whole}.{rest // 10_000:02}" if rest % 10_000 == 0 else f"{whole}.{rest:06}"
 
 
 def now_us() -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from appliance.accounts.resolve import Credentials
+from appliance.cloud.gate import CloudGate
 from appliance.config.paths import Home
 from appliance.deployment import Service
 from appliance.errors import ApplianceError
@@ -52,14 +53,15 @@ def serve(service: Service) -> None:
     async def open_box() -> AsyncIterator[Box]:
         ledger = LedgerWriter(home.database)
         credentials = Credentials(home.database)
-        switchboard = Switchboard(service.deployment, service.engine_wait_s)
+        switchboard = Switchboard(service.deployment, service.engine_wait_s, service.cloud)
         under_way = UnderWay(service.requests_at_once)
         # What start-up made lives for ever: garbage collection need not walk it again and again.
         gc.collect()
         gc.freeze()
         try:
             with reloading(home.deployment, service.remote, switchboard):
-                yield Box(credentials, switchboard, ledger, under_way, Watchman(), service.max_body)
+                gate = CloudGate(service.cloud)
+                yield Box(credentials, switchboard, ledger, under_way, Watchman(), service.max_body, gate)
         finally:
             switchboard.close()
             ledger.close()

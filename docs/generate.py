@@ -25,7 +25,16 @@ from appliance.audit.actions import LONGEST
 from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
-from appliance.config.settings import EngineSettings, GatewaySettings, MoneySettings, Role, Size
+from appliance.config.settings import (
+    CloudModelSettings,
+    CloudSettings,
+    EngineSettings,
+    GatewaySettings,
+    MoneySettings,
+    ProviderSettings,
+    Role,
+    Size,
+)
 from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSettings, RoutingSettings, Share
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
@@ -41,9 +50,10 @@ from docs.machines import MACHINES
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEAD = "<!-- Made by `python -m docs.generate`; changes by hand are lost. -->\n\n"
+_WORDS: dict[Any, str] = {list: "a list of text", dict: "tables, see below", bool: "true or false"}
 _IS_SIZE = get_args(Size)[1]
 
-# The tables of the settings file. An engine's table is named by its role.
+# The tables of the settings file. An engine's table is named by its role; what stands for NAME is the admin's choice.
 SECTIONS: dict[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     **{f"engines.{role}": EngineSettings for role in get_args(Role)},
@@ -51,6 +61,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "prices": PriceSettings,
     "reference_prices": ReferencePriceSettings,
     "money": MoneySettings,
+    "cloud": CloudSettings,
+    "cloud.providers.NAME": ProviderSettings,
+    "cloud.models.NAME": CloudModelSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})
@@ -91,6 +104,8 @@ def _kind(field: FieldInfo) -> str:
         return written
     if _IS_SIZE in field.metadata:
         return f'a size from {show_bytes(_bound(field, "ge"))} to {show_bytes(_bound(field, "le"))}, as `"8 MiB"`'
+    if get_origin(field.annotation) in _WORDS or field.annotation in _WORDS:
+        return _WORDS[get_origin(field.annotation) or field.annotation]
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
     if all(isinstance(kind, str) for kind in kinds):
         return " or ".join(f'`"{kind}"`' for kind in kinds)
@@ -116,7 +131,7 @@ def _bound(field: FieldInfo, name: str) -> int:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is None:
+    if field.default_factory is not None or field.default is None:
         return "none"
     if _written(field):
         return f"`{field.default}`" if isinstance(field.default, date) else f'`"{field.default / 1_000_000:g}"`'

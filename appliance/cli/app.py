@@ -15,6 +15,7 @@ from appliance.cli import (
     audit,
     budgets,
     chat,
+    cloud,
     engine,
     hardware,
     keys,
@@ -81,6 +82,7 @@ models.app.command()(proving.prove)
 models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
+app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.lines import line_of
-from appliance.config.settings import EngineSettings, Role, Settings
+from appliance.config.settings import Settings
 from appliance.errors import ApplianceError
 
 
@@ -57,8 +57,9 @@ def _explain(path: Path, text: str, detail: ErrorDetails) -> ApplianceError:
         near = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(_known_keys(keys[:-1]))}."
         return ApplianceError("config-unknown-key", f"{where}: there is no setting '{name}'.", hint)
-    value = "as it is" if isinstance(detail["input"], list) else repr(detail["input"])
     what = detail["msg"].removeprefix("Value error, ")
+    # Whoever puts a provider's key in the wrong place must not find it in a log.
+    value = "as it is" if isinstance(detail["input"], list) or keys[0] == "cloud" else repr(detail["input"])
     return ApplianceError(
         "config-bad-value",
         f"{where}: '{name}' cannot be {value}: {what[:1].lower()}{what[1:]}.",
@@ -68,16 +69,22 @@ def _explain(path: Path, text: str, detail: ErrorDetails) -> ApplianceError:
 
 def _known_keys(table: list[str]) -> list[str]:
     """The keys that a table of the settings file may hold."""
-    model: type[BaseModel] = Settings
+    kind: Any = Settings
     for part in table:
-        if part == "engines":
-            return list(get_args(Role)) if table[-1] == "engines" else list(EngineSettings.model_fields)
-        field = model.model_fields.get(part)
-        if field is None:
-            return []
-        # A list of tables is known by its tables.
-        kind: Any = next(iter(get_args(field.annotation)), field.annotation)
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return []
-        model = kind
-    return [field.alias or name for name, field in model.model_fields.items()]
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            field = kind.model_fields.get(part)
+            if field is None:
+                return []
+            # A list of tables is known by its tables.
+            kind = _of_list(field.annotation)
+    if get_origin(kind) is dict:
+        return list(get_args(get_args(kind)[0]))
+    if not hasattr(kind, "model_fields"):
+        return []
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _of_list(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is list else kind

@@ -67,6 +67,11 @@ class Home:
     def secrets(self) -> Path:
         return self.state / "secrets"
 
+    @property
+    def cloud_switch(self) -> Path:
+        """While this file is there, nothing is sent to the cloud."""
+        return self.state / "cloud-off"
+
     def socket(self, name: str) -> Path:
         """The UNIX socket of a process; in a private temporary folder where the path would be too long."""
         path = self.run / f"{name}.sock"
@@ -126,6 +131,12 @@ def cache_folder() -> Path:
     """Where built engines and downloads are kept between installations, for this user."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "appliance"
+
+
+def credentials_folder() -> Path | None:
+    """Where systemd puts the credentials of this service (`LoadCredential=`); None where it gives none."""
+    named = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(named) if named else None
 
 
 def toolkit_folders() -> tuple[Path, ...]:

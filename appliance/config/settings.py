@@ -6,13 +6,15 @@ does not exist, and naming it in the file stops the start (`config.load`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
-from appliance.units import GIB, MIB, parse_bytes
+from appliance.units import GIB, MIB, parse_bytes, parse_money
 
 
 def _bytes(value: object) -> object:
@@ -91,6 +93,115 @@ def _default_engines() -> dict[Role, EngineSettings]:
     return {"chat": EngineSettings()}
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_PUBLIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
+_KEPT = re.compile(r"(team|user|key):\S.*")
+_HOST = r"[A-Za-z0-9_.:\[\]-]+"
+
+
+class ProviderSettings(Section):
+    """A provider of models of the cloud, by a name of your choice: small letters, digits and hyphens.
+
+    Without `key_file` and `credential`, the key is the one that `appliance cloud key NAME` keeps, or systemd's
+    credential of the provider's name.
+    """
+
+    kind: Literal["openai", "anthropic"] = Field(
+        "openai",
+        description="What it speaks: OpenAI's chat completions (as a LiteLLM proxy does), or Anthropic's messages.",
+    )
+    url: str | None = Field(
+        None,
+        pattern=rf"^https?://{_HOST}(/[A-Za-z0-9_.~%/-]*)?$",
+        description="Base address, up to and with `/v1`. It must be `https`, but for a proxy on this machine.",
+    )
+    key_file: str | None = Field(
+        None, pattern="^/", description="File that holds the key: an absolute path, mode 0600, owned by the appliance."
+    )
+    credential: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="Name of the systemd credential that holds the key."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> ProviderSettings:
+        if self.url is None:
+            raise ValueError("a provider needs its `url`")
+        if self.url.startswith("http://") and urlsplit(self.url).hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("`url` must begin with https://, or keys and prompts could be read on the way")
+        if self.key_file is not None and self.credential is not None:
+            raise ValueError("a provider has either `key_file` or `credential`")
+        return self
+
+
+class CloudModelSettings(Section):
+    """A model of the cloud, by the public name that requests use. It needs a price for today."""
+
+    provider: str = Field("", description="Which of the providers computes it.")
+    model: str = Field("", description="The name that the provider knows it by.")
+    context: int = Field(128_000, ge=512, le=16_777_216, description="Most tokens of a prompt that it reads.")
+    max_tokens: int = Field(
+        4096, ge=1, le=1_048_576, description="Most tokens of an answer. What they can cost is held before a call."
+    )
+    reasoning: bool = Field(
+        default=False,
+        description="It thinks before it answers: temperature and the like are left out, as such models refuse them.",
+    )
+
+
+class CloudSettings(Section):
+    """Models of the cloud. Without these lines nothing ever leaves the box."""
+
+    enabled: bool = Field(default=False, description="Whether anything may leave the box at all.")
+    teams: list[str] = Field(
+        default_factory=list, description='Teams that have consent to use models of the cloud; `["*"]` is everybody.'
+    )
+    local_only: list[str] = Field(
+        default_factory=list,
+        description='Whose data never leaves, whatever else is set: `["team:hr", "user:anna", "key:key-0123456789"]`.',
+    )
+    monthly_cap: str | None = Field(
+        None, description='Most that the whole box may spend in a calendar month, as `"200.00"`. Needed when enabled.'
+    )
+    silence_s: float = Field(
+        120.0, ge=1, le=3600, description="Seconds after which a provider that says nothing is given up."
+    )
+    proxy: str | None = Field(
+        None,
+        pattern=rf"^http://{_HOST}/?$",
+        description="HTTP proxy that leads out, as `http://proxy:3128`; it is asked for a tunnel. No password.",
+    )
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict, description="The providers, by name.")
+    models: dict[str, CloudModelSettings] = Field(default_factory=dict, description="The models, by public name.")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> CloudSettings:
+        if self.monthly_cap is not None:
+            parse_money(self.monthly_cap)
+        for name in self.providers:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"the provider's name '{name}' must be small letters, digits and hyphens")
+        for name, model in self.models.items():
+            _check_model(name, model, self.providers)
+        for kept in self.local_only:
+            if not _KEPT.fullmatch(kept):
+                raise ValueError("each of `local_only` is team:NAME, user:NAME or key:ID")
+        if self.enabled and self.monthly_cap is None:
+            raise ValueError('`monthly_cap` must say what the box may spend in a month, as "200.00"')
+        if self.enabled and not self.models:
+            raise ValueError("it is enabled without a model: add [cloud.models.NAME], or set `enabled = false`")
+        return self
+
+
+def _check_model(name: str, model: CloudModelSettings, providers: dict[str, ProviderSettings]) -> None:
+    """Raises ValueError."""
+    if not _PUBLIC.fullmatch(name) or name in get_args(Role):
+        raise ValueError(f"the model's name '{name}' must be one word, and none of {', '.join(get_args(Role))}")
+    if not model.model:
+        raise ValueError(f"the model '{name}' needs `model`, the name that its provider knows it by")
+    if model.provider not in providers:
+        raise ValueError(f"the model '{name}' needs `provider`, and there is no [cloud.providers.{model.provider}]")
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -100,3 +211,4 @@ class Settings(Section):
     prices: Annotated[list[PriceSettings], AfterValidator(no_two)] = Field([], max_length=200)
     reference_prices: Annotated[list[ReferencePriceSettings], AfterValidator(no_two)] = Field([], max_length=200)
     money: MoneySettings = Field(default_factory=MoneySettings)
+    cloud: CloudSettings = Field(default_factory=CloudSettings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
+from appliance.control.cloud import cloud_engines, cloud_terms
 from appliance.deployment import Deployment, Engine, Service, merged
 from appliance.store import handover
 
@@ -23,21 +24,23 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         requests_at_once=gateway.requests_at_once,
         engine_wait_s=gateway.engine_wait_s,
         deployment=served_by(home, settings),
-        remote=remote_engines(settings),
         routing=settings.routing.terms(),
         prices=tuple(one.row() for one in settings.prices),
         reference_prices=tuple(one.row() for one in settings.reference_prices),
         answer_tokens=gateway.answer_tokens,
         currency=settings.money.currency,
+        remote=(*remote_engines(settings), *cloud_engines(home, settings.cloud)),
+        cloud=cloud_terms(home, settings.cloud),
     )
 
 
 def served_by(home: Home, settings: Settings) -> Deployment:
-    """The deployment on disk, and the engines behind a URL from the settings.
+    """The deployment on disk, and the engines behind a URL and of the cloud from the settings.
 
     Raises no-engine or deployment-unreadable.
     """
-    return merged(handover.read(home.deployment), remote_engines(settings))
+    remote = (*remote_engines(settings), *cloud_engines(home, settings.cloud))
+    return merged(handover.read(home.deployment), remote)
 
 
 def remote_engines(settings: Settings) -> tuple[Engine, ...]:

@@ -51,12 +51,13 @@ class EngineClient:
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def ask(self, path: str, body: bytes) -> tuple[Connection, float]:
+    async def ask(self, path: str, body: bytes, permit: object = None) -> tuple[Connection, float]:
         """Ask one of `PATHS`; returns the connection once the answer's head is there, whatever
         its status, with the seconds that were spent waiting for an engine to come up.
 
         The caller gives it back with `release`. An engine that is starting (refuses connections, or
-        answers 503) is asked again until `wait_s` is over. Raises engine-unavailable.
+        answers 503) is asked again until `wait_s` is over. Raises engine-unavailable. A `permit` is of no
+        use here: only what leaves the box needs one (`cloud.client`).
         """
         request = b"%s%d\r\n\r\n%s" % (self._heads[path], len(body), body)
         began = time.monotonic()

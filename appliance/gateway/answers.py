@@ -1,8 +1,8 @@
 """The ways to an answer: streamed to the client, put together here, or passed on whole.
 
-Our own llama-server is always asked by stream where it can stream: it notices a client that hangs up
-at once on a stream, and under load never on a plain request. A server behind a URL is asked as the
-client asked.
+Our own llama-server is always asked by stream: it notices a client that hangs up at once on
+a stream, and under load never on a plain request. So is the cloud, whose clients turn what it
+says into the same stream. Another server behind a URL is asked as the client asked.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def chat_answer(wanted: EngineRequest, engine: Engine, request: Request) -> Answ
     """The way to a chat completion."""
     if wanted.streamed:
         return StreamedAnswer(wanted, engine, request, ChatAssembly.opening)
-    if engine.is_ours:
+    if engine.is_ours or engine.provider:
         return AssembledAnswer(wanted, engine, request, ChatAssembly())
     return PassedAnswer(wanted, engine, request)
 

@@ -38,11 +38,12 @@ async def models(box: Box, request: Request, send: Send) -> None:
     """The models that are served and that the key may use, in OpenAI's shape."""
     principal = box.credentials.resolve(request.credential(), request.peer)
     permit(principal, "models", ())
+    near_only = box.cloud.refusal(principal, request.scope["headers"]) is not None
     data = [
         _model(name, engine)
         for engine in box.switchboard.now.deployment.engines
         for name in engine.names
-        if may_use(principal, (name, engine.model))
+        if may_use(principal, (name, engine.model)) and not (engine.provider and near_only)
     ]
     await respond(send, request, 200, orjson.dumps({"object": "list", "data": data}), JSON)
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from appliance.accounts.resolve import Credentials
 from appliance.audit.log import note
+from appliance.cloud.gate import CloudGate
 from appliance.engine.client import EngineClient
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
@@ -49,6 +50,7 @@ class Box:
     under_way: UnderWay
     watchman: Watchman
     max_body: int
+    cloud: CloudGate
 
 
 async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:
@@ -115,7 +117,7 @@ async def open_call(
         task=None,
         model_asked=wanted.model,
         model=client.engine.model,
-        provider="",
+        provider=client.engine.provider,
         route=None,
         streamed=wanted.streamed,
         started_at=now_us(),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from appliance.deployment import Deployment, Engine
+from appliance.cloud.client import CloudClient
+from appliance.deployment import CloudTerms, Deployment, Engine
 from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
 
@@ -41,9 +42,10 @@ class Served:
 class Switchboard:
     """Holds what is served `now`, and exchanges it. Use it on one event loop."""
 
-    def __init__(self, deployment: Deployment, wait_s: float) -> None:
+    def __init__(self, deployment: Deployment, wait_s: float, cloud: CloudTerms | None = None) -> None:
         """Raises config-bad-value."""
         self._wait_s = wait_s
+        self._cloud = cloud
         self._leaving: list[EngineClient] = []
         self._changed = asyncio.Event()
         self.now = Served(deployment, self._clients(deployment, []))
@@ -85,6 +87,10 @@ class Switchboard:
         return {engine.role: self._client(engine, old) for engine in deployment.engines}
 
     def _client(self, engine: Engine, old: list[EngineClient]) -> EngineClient:
-        known = (client for client in old if client.engine.is_same(engine))
+        known = next((client for client in old if client.engine.is_same(engine)), None)
+        if known is not None:
+            return known
+        if engine.provider:
+            return CloudClient(engine, self._cloud)
         # Whether it is held may change while the client stays, and is no business of a client.
-        return next(known, None) or EngineClient(replace(engine, held=False), self._wait_s)
+        return EngineClient(replace(engine, held=False), self._wait_s)

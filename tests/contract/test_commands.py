@@ -20,6 +20,7 @@ READING = {
     "keys list",
     "logs",
     "usage",
+    "cloud status",
     "hardware",
     "models plan",
     "models fit",
@@ -40,6 +41,9 @@ ACTING = {
     "models tune",
     "models use",
     "serve",
+    "cloud off",
+    "cloud on",
+    "cloud key",
     "engine build",
     "audit export",
 }

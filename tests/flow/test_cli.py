@@ -29,6 +29,7 @@ READING = {
     "budgets remove": ("box",),
     "budgets set": ("box", "--tokens", "1000", "--per", "day"),
     "chat": ("hello",),
+    "cloud status": (),
     "down": (),
     "engine build": (),
     "hardware": (),

@@ -13,6 +13,7 @@ import uvloop
 
 from appliance.accounts.keys import create
 from appliance.accounts.resolve import Credentials
+from appliance.cloud.gate import CloudGate
 from appliance.deployment import Deployment, Engine
 from appliance.errors import ApplianceError
 from appliance.gateway.chat import Box, ask
@@ -243,7 +244,7 @@ def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
     async def test() -> None:
         board, sent = Switchboard(of(A), 0), list[Message]()
         ledger, credentials = LedgerWriter(database), Credentials(database)
-        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000)
+        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000, CloudGate(None))
         scope = {"headers": [(b"authorization", f"Bearer {key}".encode())]}
 
         async def receive() -> Message:

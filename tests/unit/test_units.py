@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.units import GIB, MIB, now_us, parse_bytes, show_bytes, show_duration, show_instant, show_transfer
+from appliance.units import (
+    GIB,
+    MIB,
+    now_us,
+    parse_bytes,
+    parse_money,
+    show_bytes,
+    show_duration,
+    show_instant,
+    show_money,
+    show_transfer,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +97,27 @@ def test_a_transfer_shows_rate_and_time_left_as_far_as_they_are_known(
     done: int, total: int, rate: float, text: str
 ) -> None:
     assert show_transfer(done, total, rate) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "micro", "shown"),
+    [
+        ("0", 0, "0.00"),
+        ("200", 200_000_000, "200.00"),
+        ("12.5", 12_500_000, "12.50"),
+        ("0.05", 50_000, "0.05"),
+        ("0.0031", 3_100, "0.003100"),
+        ("1.000001", 1_000_001, "1.000001"),
+        ("999999999.999999", 999_999_999_999_999, "999999999.999999"),
+    ],
+)
+def test_an_amount_of_money_is_whole_micro_units(text: str, micro: int, shown: str) -> None:
+    assert (parse_money(text), show_money(micro)) == (micro, shown)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".5", "5.", "1,5", "-1", "1e3", "1.1234567", "1 000", "\u0661", "5\n", "1234567890"]
+)
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an amount"):
+        parse_money(text)
