@@ -16,7 +16,8 @@ from typing import Any
 from appliance.cloud.client import CloudClient
 from appliance.deployment import CloudTerms, Engine
 from appliance.errors import ApplianceError
-from appliance.gateway.answers import make_answer
+from appliance.gateway.answers import chat_answer
+from appliance.http.asgi import Message, Request
 from appliance.policy.chat import read
 from appliance.policy.cloud import Permit
 from tests.support.box import environment
@@ -94,11 +95,14 @@ class Outside:
 
         body = {"model": "far-model", "messages": [{"role": "user", "content": orders}], "stream": stream, **more}
         wanted = read(json.dumps(body).encode())
-        answer = make_answer(wanted, client.engine, "req-1")
+        async def receive() -> Message:
+            raise AssertionError("nothing is read")
+
+        answer = chat_answer(wanted, client.engine, Request({"headers": []}, receive, "req-1"))
         error: ApplianceError | None = None
         connection = None
         try:
-            connection, _ = await client.chat(answer.upstream_body(), Permit(64))
+            connection, _ = await client.ask("/chat/completions", answer.upstream_body(), Permit(64))
             await answer.take(connection, send)
             await answer.finish(send)
         except ApplianceError as caught:

@@ -15,7 +15,7 @@ from appliance.cloud.events import EndlessEventError, Events
 from appliance.cloud.failures import Failures
 from appliance.cloud.openai import OpenaiStream
 from appliance.errors import ApplianceError
-from appliance.gateway.assembly import Assembly
+from appliance.gateway.assembly import ChatAssembly
 from appliance.gateway.relay import Relay
 from tests.unit.anthropic_streams import OVERLOADED, TEXT, THINKING, TOOLS
 from tests.unit.streams import DONE, llama_stream
@@ -45,7 +45,7 @@ def chunks(data: bytes) -> list[dict[str, Any]]:
 
 def assembled(data: bytes) -> Any:
     """The plain answer."""
-    assembly = Assembly()
+    assembly = ChatAssembly()
     usage: dict[str, Any] = {}
     for chunk in chunks(data):
         usage = chunk.get("usage") or usage
