@@ -153,7 +153,10 @@ class ParsedAnswer(Answer):
             self.tally.usage(chunk["usage"])
         else:
             self.tally.count(event)
-        return self._add(chunk)
+        try:
+            return self._add(chunk)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise failure_of(b"an event that is no part of an answer", self._engine) from error
 
     @abstractmethod
     def _add(self, chunk: dict[str, Any]) -> bytes:

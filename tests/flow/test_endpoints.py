@@ -119,6 +119,12 @@ def test_an_engine_that_fails_in_mid_stream_ends_it_with_an_event_of_the_shape(
     assert row["completion_tokens"] == (8 if orders == "nodone" else 4)
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
+def test_nonsense_of_an_engine_is_its_failure_and_not_our_bug(served_all: Box, path: str) -> None:
+    assert '"engine-failed"' in json.dumps(stream(served_all, path, "nonsense"))
+    assert served_all.rows()[0]["error"] == "engine-failed"
+
+
 @pytest.mark.parametrize("path", GENERATING)
 @pytest.mark.parametrize(
     ("orders", "status", "code", "outcome"),

@@ -14,6 +14,7 @@
     nodone       end the stream without [DONE]
     garbage      answer with bytes that are no HTTP
     cannot       have no such address
+    nonsense     send an event that is no part of an answer
 
 Prints its port and serves until it is ended. An argument is the name of the model that it says it is.
 """
@@ -95,6 +96,8 @@ class Engine:
             await send(response, chunk({"role": "assistant", "content": ""}))
         for _ in range(number(orders, "think", 0)):
             await send(response, chunk({"reasoning_content": "hm "}))
+        if "nonsense" in orders:
+            await send(response, {"choices": [7]})
         for place in range(tokens):
             if place == number(orders, "drop", -1):
                 assert request.transport is not None

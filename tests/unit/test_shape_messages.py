@@ -135,6 +135,19 @@ def test_a_call_that_the_engine_comes_back_to_is_a_failure() -> None:
     assert caught.value.code == "engine-failed"
 
 
+def test_calls_that_come_whole_and_without_a_number_are_told_apart() -> None:
+    made = shape()
+    calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    before = events(made.add({"choices": [{"delta": {"tool_calls": calls}}]}))
+    assert [one["content_block"]["name"] for one in before if one["type"] == "content_block_start"] == ["f", "g"]
+
+
+@pytest.mark.parametrize("arguments", [{"a": 1}, ["x"], 7])
+def test_arguments_that_are_no_text_are_no_part_of_an_answer(arguments: Any) -> None:
+    with pytest.raises(TypeError):
+        shape().add({"choices": [{"delta": {"tool_calls": [{"id": "a", "function": {"arguments": arguments}}]}}]})
+
+
 def test_a_failure_is_an_error_event() -> None:
     made = shape()
     made.add(as_chunk({"choices": [{"message": {"content": "x"}}]}))

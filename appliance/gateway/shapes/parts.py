@@ -93,7 +93,10 @@ class Parts:
 
     def _call(self, call: dict[str, Any]) -> Iterator[Step]:
         """A call comes in pieces: its name first, then its arguments bit by bit."""
-        number = call.get("index", 0)
+        number = call.get("index")
+        if number is None:
+            # Some servers send each call whole, with an id and without a number.
+            number = len(self.all) if call.get("id") or self._open is None else self._open.number
         function = call.get("function") or {}
         if self._open is None or self._open.number != number:
             if any(part.number == number for part in self.all):
@@ -112,7 +115,9 @@ class Parts:
         self.all.append(part)
         yield Step(Act.OPEN, part)
 
-    def _more(self, piece: str) -> Iterator[Step]:
+    def _more(self, piece: Any) -> Iterator[Step]:
+        if not isinstance(piece, str):
+            raise TypeError("a piece of an answer is no text")
         if piece and self._open is not None:
             self._open.pieces.append(piece)
             yield Step(Act.MORE, self._open, piece)
