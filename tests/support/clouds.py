@@ -95,6 +95,7 @@ class Outside:
 
         body = {"model": "far-model", "messages": [{"role": "user", "content": orders}], "stream": stream, **more}
         wanted = read(json.dumps(body).encode())
+
         async def receive() -> Message:
             raise AssertionError("nothing is read")
 
