@@ -123,6 +123,8 @@ class Service:
     routing: RoutingTerms = field(default_factory=RoutingTerms)
     prices: tuple[PriceRow, ...] = ()
     reference_prices: tuple[PriceRow, ...] = ()
+    queue_s: float = 600.0
+    headroom_s: float = 60.0
     answer_tokens: int = 4096
     currency: str = "EUR"
     cloud: CloudTerms | None = None

@@ -6,23 +6,30 @@ import errno
 import gc
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
 
+from appliance.accounts.books import Bookkeeper, cloud_of
 from appliance.accounts.resolve import Credentials
+from appliance.audit.actions import Action
+from appliance.audit.log import note
+from appliance.audit.writer import AuditWriter
 from appliance.cloud.gate import CloudGate
 from appliance.config.paths import Home
+from appliance.config.version import VERSION
 from appliance.deployment import Service
 from appliance.errors import ApplianceError
 from appliance.gateway.app import Application, BoxFactory
-from appliance.gateway.chat import Box
+from appliance.gateway.box import Box
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.reload import reloading
 from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.ledger.writer import LedgerWriter
+from appliance.policy.prices import PriceTable
+from appliance.policy.windows import Crossing
 from appliance.store import schema
 from appliance.store.locks import Lock
 
@@ -51,23 +58,70 @@ def serve(service: Service) -> None:
 
     @asynccontextmanager
     async def open_box() -> AsyncIterator[Box]:
-        ledger = LedgerWriter(home.database)
-        credentials = Credentials(home.database)
-        switchboard = Switchboard(service.deployment, service.engine_wait_s, service.cloud)
-        under_way = UnderWay(service.requests_at_once)
-        # What start-up made lives for ever: garbage collection need not walk it again and again.
-        gc.collect()
-        gc.freeze()
-        try:
-            with reloading(home.deployment, service.remote, switchboard):
-                gate = CloudGate(service.cloud)
-                yield Box(credentials, switchboard, ledger, under_way, Watchman(), service.max_body, gate)
-        finally:
-            switchboard.close()
-            ledger.close()
-            credentials.close()
+        async with AsyncExitStack() as parts:
+            box = make_box(home, service, parts)
+            await box.audit.write(Action.STARTED, "gateway", VERSION, version=VERSION, serial=service.deployment.serial)
+            # What start-up made lives for ever: garbage collection need not walk it again and again.
+            gc.collect()
+            gc.freeze()
+            try:
+                with reloading(home.deployment, service.remote, box.switchboard, box.audit):
+                    yield box
+            finally:
+                with suppress(ApplianceError):
+                    await box.audit.write(Action.STOPPED, "gateway", VERSION)
 
     _server(open_box).run(sockets=[listener])
+
+
+def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
+    """The parts of the request path; `parts` closes what is to be closed, the last one made first.
+
+    Raises database errors, config-bad-value and budgets-unreadable.
+    """
+    ledger = LedgerWriter(home.database)
+    parts.callback(ledger.close)
+    credentials = Credentials(home.database)
+    parts.callback(credentials.close)
+    audit = AuditWriter(home)
+    parts.push_async_callback(audit.close)
+    cloud = cloud_of(service.remote, service.cloud)
+    books = Bookkeeper(home.database, ledger.flush, _warn, service.answer_tokens, service.currency, cloud=cloud)
+    parts.callback(books.close)
+    switchboard = Switchboard(
+        service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
+    )
+    parts.callback(switchboard.close)
+    return Box(
+        credentials=credentials,
+        switchboard=switchboard,
+        ledger=ledger,
+        under_way=UnderWay(service.requests_at_once),
+        watchman=Watchman(),
+        books=books,
+        audit=audit,
+        cloud=CloudGate(service.cloud),
+        prices=PriceTable(service.prices),
+        reference=PriceTable(service.reference_prices),
+        max_body=service.max_body,
+        queue_s=service.queue_s,
+    )
+
+
+def _warn(crossing: Crossing) -> None:
+    """A budget is nearly or wholly used: one line in the log."""
+    budget = crossing.budget
+    note(
+        "budget-warning",
+        "",
+        kind=budget.kind,
+        name=crossing.name,
+        unit=budget.unit,
+        period=budget.period,
+        percent=crossing.percent,
+        used=crossing.used,
+        amount=budget.amount,
+    )
 
 
 def _server(open_box: BoxFactory) -> uvicorn.Server:

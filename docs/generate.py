@@ -38,7 +38,7 @@ from appliance.config.settings import (
 from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSettings, RoutingSettings, Share
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
-from appliance.gateway.chat import Box
+from appliance.gateway.box import Box
 from appliance.gateway.endpoints import ENDPOINTS, Endpoint
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
 from appliance.hardware.problems import REASONS

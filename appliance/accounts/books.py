@@ -10,15 +10,17 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.deployment import CloudTerms, Engine
 from appliance.errors import ApplianceError
 from appliance.ledger.sums import sums
 from appliance.policy.budgets import Books, Hold, Tell
 from appliance.policy.periods import PERIODS
 from appliance.policy.prices import FREE, Price
 from appliance.policy.principals import Principal
-from appliance.policy.windows import KINDS, UNITS, Budget, Sum
+from appliance.policy.windows import CLOUD, KINDS, UNITS, Budget, Sum
 from appliance.store.generation import Generation
 from appliance.store.schema import connect
 from appliance.units import now_us
@@ -32,6 +34,22 @@ _PUT_BACK_US = 60_000_000
 BYTES_A_TOKEN = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The models of the cloud, and the cap on what they may cost together; no cap where there are none."""
+
+    models: frozenset[str] = frozenset()
+    cap: tuple[Budget, ...] = ()
+
+
+def cloud_of(engines: tuple[Engine, ...], terms: CloudTerms | None) -> Cloud:
+    """What the books need to know of the cloud."""
+    models = frozenset(engine.model for engine in engines if engine.provider)
+    if terms is None or not models:
+        return Cloud(models)
+    return Cloud(models, (Budget(CLOUD, CLOUD, "money", "month", terms.monthly_cap),))
+
+
 class Bookkeeper:
     """Keeps the books of one database."""
 
@@ -43,6 +61,7 @@ class Bookkeeper:
         answer_tokens: int = 4096,
         currency: str = "EUR",
         clock: Callable[[], int] = now_us,
+        cloud: Cloud = Cloud(),
     ) -> None:
         """Read the budgets and sum the ledger. `flush` writes what the ledger still has to write.
 
@@ -53,7 +72,8 @@ class Bookkeeper:
         self._generation = Generation(path)
         self._flush = flush
         self._clock = clock
-        self.books = Books(answer_tokens, currency, tell)
+        self.books = Books(answer_tokens, currency, tell, cloud.models)
+        self._cap = cloud.cap
         self._budgets: tuple[Budget, ...] = ()
         self._seen = b""
         self._until = 0.0
@@ -91,7 +111,8 @@ class Bookkeeper:
             self._budgets = ()
             self.books.forget(now)
         try:
-            found = tuple(_checked(Budget(*row)) for row in self._connection.execute(BUDGETS_SQL))
+            rows = self._connection.execute(BUDGETS_SQL)
+            found = (*self._cap, *(_checked(Budget(*row)) for row in rows))
             if found != self._budgets:
                 self._load(found, now)
         except (sqlite3.Error, ValueError) as error:

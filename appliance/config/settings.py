@@ -46,6 +46,18 @@ class GatewaySettings(Section):
         le=1_048_576,
         description="Most tokens of an answer under a budget of tokens or money whose request sets no limit itself.",
     )
+    queue_s: float = Field(
+        600.0,
+        ge=1,
+        le=86_400,
+        description="Seconds that a request waits for its turn at a model; then it is answered 503.",
+    )
+    headroom_s: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which a slot is kept free for somebody who has asked; 0 gives one person all slots.",
+    )
     engine_wait_s: float = Field(
         10.0, ge=0, le=300, description="Seconds that a request waits for an engine that is starting or restarting."
     )

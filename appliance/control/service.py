@@ -27,6 +27,8 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         routing=settings.routing.terms(),
         prices=tuple(one.row() for one in settings.prices),
         reference_prices=tuple(one.row() for one in settings.reference_prices),
+        queue_s=gateway.queue_s,
+        headroom_s=gateway.headroom_s,
         answer_tokens=gateway.answer_tokens,
         currency=settings.money.currency,
         remote=(*remote_engines(settings), *cloud_engines(home, settings.cloud)),

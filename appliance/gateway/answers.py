@@ -37,6 +37,9 @@ class Answer(ABC):
     """
 
     asks_by_stream = True
+    # Whether a stream's head went out before it came to this answer, and the cap on its tokens that is not the asker's.
+    started = False
+    cap: int | None = None
 
     def __init__(self, wanted: EngineRequest, engine: Engine, request: Request) -> None:
         self.tally = Tally()
@@ -51,6 +54,8 @@ class Answer(ABC):
 
     def _upstream_fields(self) -> dict[str, Any]:
         fields = {**self._wanted.fields, "model": self._engine.upstream_model}
+        if self.cap is not None:
+            fields["max_tokens"] = self.cap
         if self.asks_by_stream:
             fields["stream"] = True
             fields["stream_options"] = {"include_usage": True}
@@ -84,6 +89,7 @@ class Answer(ABC):
     def _note_first(self) -> None:
         if self.first_token_at is None:
             self.first_token_at = time.monotonic()
+            self._request.answering = True
 
 
 class StreamedAnswer(Answer):
@@ -93,11 +99,11 @@ class StreamedAnswer(Answer):
         super().__init__(wanted, engine, request)
         self._relay = Relay(wanted.wants_usage, opening)
         self.tally = self._relay.tally
-        self._started = False
 
     async def _take(self, engine: Connection, send: Send) -> None:
-        await start(send, self._request, 200, SSE, UNBUFFERED)
-        self._started = True
+        if not self.started:
+            await start(send, self._request, 200, SSE, UNBUFFERED)
+            self.started = True
         while data := await engine.some():
             self._note_first()
             await self._pass(self._relay.feed(data), send)
@@ -116,7 +122,7 @@ class StreamedAnswer(Answer):
 
     async def fail(self, send: Send, error: ApplianceError) -> None:
         """Once events flow, an error is one of them, and no `[DONE]` follows."""
-        if not self._started:
+        if not self.started:
             await super().fail(send, error)
             return
         event = b"data: " + self._request.dialect.error(error, self._request.id) + b"\n\n"

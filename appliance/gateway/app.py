@@ -11,7 +11,8 @@ import orjson
 
 from appliance.deployment import Engine
 from appliance.errors import ApplianceError
-from appliance.gateway.chat import Box, ask
+from appliance.gateway.box import Box
+from appliance.gateway.chat import ask
 from appliance.gateway.endpoints import ENDPOINTS
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
@@ -21,6 +22,9 @@ from appliance.policy.grants import may_use, permit
 
 BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
 _MODELS = "/v1/models"
+# Of all refusals these are denials: no right, or no budget. The others are mistakes.
+_DENIALS = frozenset({401, 403})
+_BUDGETS = frozenset({"budget-exhausted", "rate-limited", "too-many-requests"})
 
 
 def routes(box: Box) -> tuple[Route, ...]:
@@ -38,10 +42,11 @@ async def models(box: Box, request: Request, send: Send) -> None:
     """The models that are served and that the key may use, in OpenAI's shape."""
     principal = box.credentials.resolve(request.credential(), request.peer)
     permit(principal, "models", ())
-    near_only = box.cloud.refusal(principal, request.scope["headers"]) is not None
+    served = box.switchboard.now
+    near_only = bool(served.cloud) and box.cloud.refusal(principal, request.scope["headers"]) is not None
     data = [
         _model(name, engine)
-        for engine in box.switchboard.now.deployment.engines
+        for engine in served.deployment.engines
         for name in engine.names
         if may_use(principal, (name, engine.model)) and not (engine.provider and near_only)
     ]
@@ -74,11 +79,12 @@ async def ready(box: Box, request: Request, send: Send) -> None:
     """
     served = box.switchboard.now
     states = dict(await asyncio.gather(*map(_state, served.targets())))
-    try:
-        box.ledger.check()
-        states["ledger"] = "ready"
-    except ApplianceError as error:
-        states["ledger"] = error.code
+    for part, check in (("ledger", box.ledger.check), ("audit", box.audit.check)):
+        try:
+            check()
+            states[part] = "ready"
+        except ApplianceError as error:
+            states[part] = error.code
     good = all(state in ("ready", "held") for state in states.values())
     said = {
         "ready": good,
@@ -98,6 +104,12 @@ async def _state(target: Target) -> tuple[str, str]:
     return engine.role, "ready" if await client.ready() else "not ready"
 
 
+async def _refused(box: Box, request: Request, error: ApplianceError) -> None:
+    """Have it on the audit log, before the answer, that somebody was denied something. Raises audit-unavailable."""
+    if error.kind.http in _DENIALS or error.code in _BUDGETS:
+        await box.audit.deny(request.actor or request.peer or "", error.code, request.scope["path"], request.id)
+
+
 class Application:
     """The ASGI application: opens its box at start-up, closes it at the end, routes in between."""
 
@@ -115,7 +127,7 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         async with self._open_box() as box:
-            self._router = Router(routes(box))
+            self._router = Router(routes(box), partial(_refused, box))
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

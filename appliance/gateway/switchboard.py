@@ -8,21 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Final
 
 from appliance.cloud.client import CloudClient
 from appliance.deployment import CloudTerms, Deployment, Engine
 from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
+from appliance.gateway.queue import Queue
+from appliance.policy.fair import FairScheduler
+from appliance.policy.routing import Router, Rules
+from appliance.terms import RoutingTerms
 
 Target = tuple[Engine, EngineClient]
+# An engine that others run has slots that nobody told us of.
+_SLOTS_ELSEWHERE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What is served, as one value. `clients` is by the engine's role, in the order of the engines."""
+    """What is served, as one value. `clients` is by the engine's role, in the order of the engines.
+
+    `cloud` are the public names of models that others run.
+    """
 
     deployment: Deployment
     clients: dict[str, EngineClient]
+    router: Router
+    cloud: tuple[str, ...] = ()
 
     def route(self, name: str) -> Target:
         """The engine that serves a public name, and the client to ask it with. Raises model-not-found."""
@@ -42,13 +54,23 @@ class Served:
 class Switchboard:
     """Holds what is served `now`, and exchanges it. Use it on one event loop."""
 
-    def __init__(self, deployment: Deployment, wait_s: float, cloud: CloudTerms | None = None) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        wait_s: float,
+        cloud: CloudTerms | None = None,
+        routing: RoutingTerms = RoutingTerms(),  # noqa: B008 - a frozen value
+        headroom_s: float = 60.0,
+    ) -> None:
         """Raises config-bad-value."""
         self._wait_s = wait_s
         self._cloud = cloud
+        self._rules = Rules(routing)
+        self._headroom_s = headroom_s
+        self._queues: dict[EngineClient, Queue] = {}
         self._leaving: list[EngineClient] = []
         self._changed = asyncio.Event()
-        self.now = Served(deployment, self._clients(deployment, []))
+        self.now = self._served(deployment, [])
 
     @property
     def leaving(self) -> int:
@@ -62,17 +84,36 @@ class Switchboard:
         while requests are still on it.
         """
         old = [*self.now.clients.values(), *self._leaving]
-        clients = self._clients(deployment, old)
-        stay = list(clients.values())
-        self.now = Served(deployment, clients)
+        self.now = self._served(deployment, old)
+        stay = list(self.now.clients.values())
         for client in stay:
             client.reopen()
         gone = [client for client in old if client not in stay]
         for client in gone:
             client.close()
         self._leaving = [client for client in gone if client.busy]
+        for client in gone:
+            if not client.busy:
+                self._queues.pop(client, None)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    def serves(self, name: str, client: EngineClient) -> bool:
+        """Whether a name is still served by this engine, and it is not held."""
+        engine = self.now.deployment.find(name)
+        return engine is not None and not engine.held and self.now.clients[engine.role] is client
+
+    def queue(self, client: EngineClient) -> Queue:
+        """The line in front of an engine."""
+        found = self._queues.get(client)
+        if found is None:
+            slots = client.engine.slots or _SLOTS_ELSEWHERE
+            found = self._queues[client] = Queue(FairScheduler(slots, headroom_s=self._headroom_s))
+        return found
+
+    def queues(self) -> list[tuple[Engine, Queue]]:
+        """The engines that are served now, each with its line."""
+        return [(engine, self.queue(client)) for engine, client in self.now.targets()]
 
     async def change(self) -> None:
         """Return once another deployment is served."""
@@ -82,6 +123,10 @@ class Switchboard:
         """Close all connections that wait."""
         for client in self.now.clients.values():
             client.close()
+
+    def _served(self, deployment: Deployment, old: list[EngineClient]) -> Served:
+        far = tuple(name for engine in deployment.engines if engine.provider for name in engine.names)
+        return Served(deployment, self._clients(deployment, old), Router(self._rules, deployment), far)
 
     def _clients(self, deployment: Deployment, old: list[EngineClient]) -> dict[str, EngineClient]:
         return {engine.role: self._client(engine, old) for engine in deployment.engines}

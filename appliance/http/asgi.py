@@ -25,14 +25,21 @@ class DisconnectedError(Exception):
 
 
 class Request:
-    """One HTTP request. `id` is ours, and every answer carries it; `dialect` is its route's."""
+    """One HTTP request. `id` is ours, and every answer carries it; `dialect` is its route's.
 
-    __slots__ = ("_receive", "dialect", "id", "scope")
+    `actor` is who it comes from, as far as is known; `told` are headers that its answer gets besides; `answering` is
+    whether an answer has begun.
+    """
+
+    __slots__ = ("_receive", "actor", "answering", "dialect", "id", "scope", "told")
 
     def __init__(self, scope: Scope, receive: Receive, id: str) -> None:
         self.scope = scope
         self.id = id
         self.dialect: Dialect = OPENAI
+        self.actor = ""
+        self.answering = False
+        self.told: list[Header] = []
         self._receive = receive
 
     def header(self, name: bytes) -> str | None:
@@ -110,5 +117,6 @@ async def respond(
 
 async def start(send: Send, request: Request, status: int, content_type: bytes, extra: Iterable[Header] = ()) -> None:
     """Send an answer's head; its body follows piece by piece."""
-    headers = [(b"content-type", content_type), *request.marks(), *extra]
+    headers = [(b"content-type", content_type), *request.marks(), *request.told, *extra]
+    request.answering = True
     await send({"type": "http.response.start", "status": status, "headers": headers})

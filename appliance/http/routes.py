@@ -16,6 +16,7 @@ from appliance.http.dialects import OPENAI, Dialect
 from appliance.http.errors import respond_error
 
 Handler = Callable[[Request, Send], Awaitable[None]]
+Refused = Callable[[Request, ApplianceError], Awaitable[None]]
 
 
 class Access(StrEnum):
@@ -44,8 +45,10 @@ class Route:
 class Router:
     """An ASGI application over a fixed table of routes."""
 
-    def __init__(self, routes: tuple[Route, ...]) -> None:
+    def __init__(self, routes: tuple[Route, ...], refused: Refused | None = None) -> None:
+        """`refused` hears of every refusal before it is answered; what it raises is answered instead."""
         self.routes = routes
+        self._refused = refused
         self._table = {(route.method, route.path): route for route in routes}
         # Random once, then counted: ids must be unique, not secret, and a system call each is not free.
         self._id_prefix = f"req-{secrets.token_hex(8)}"
@@ -61,12 +64,20 @@ class Router:
         except DisconnectedError:
             return
         except ApplianceError as error:
-            note("refused", request.id, code=error.code, path=scope["path"])
-            await respond_error(send, request, error)
+            await self._refuse(request, send, error)
         except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
             note("bug", request.id, path=scope["path"], trace=traceback.format_exc())
             # Where an answer has begun the server takes no second one: it raises, and cuts the connection.
             await respond_error(send, request, _internal(request.id))
+
+    async def _refuse(self, request: Request, send: Send, error: ApplianceError) -> None:
+        note("refused", request.id, code=error.code, path=request.scope["path"])
+        try:
+            if self._refused is not None:
+                await self._refused(request, error)
+        except ApplianceError as worse:
+            error = worse
+        await respond_error(send, request, error)
 
     def _find(self, request: Request) -> Route:
         method, path = request.scope["method"], request.scope["path"]

@@ -9,8 +9,16 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-# Where each kind of budget's name stands in a row. A box is one: all rows are its own.
-COLUMNS: Final = {"user": "principal", "team": "team", "key": "key_id", "model": "model", "box": "'box'"}
+# Where each kind of budget's name stands in a row. A box is one: all rows are its own. So is the cloud.
+COLUMNS: Final = {
+    "user": "principal",
+    "team": "team",
+    "key": "key_id",
+    "model": "model",
+    "box": "'box'",
+    "cloud": "'cloud'",
+}
+_ONLY: Final = {"cloud": " AND provider != ''"}
 _DAY: Final = 86_400_000_000
 
 
@@ -18,7 +26,7 @@ def days_sql(kind: str) -> str:
     """Per name of a kind: tokens, cost and number of the rows that started on some days."""
     return (
         f"SELECT {COLUMNS[kind]} AS name, sum(tokens), sum(cost), sum(calls) FROM usage_day"
-        " WHERE day >= ? AND day < ? GROUP BY name"
+        f" WHERE day >= ? AND day < ?{_ONLY.get(kind, '')} GROUP BY name"
     )
 
 
@@ -26,7 +34,7 @@ def rows_sql(kind: str) -> str:
     """The same of the rows that started in a span of time, row by row: for short ones."""
     return (
         f"SELECT {COLUMNS[kind]} AS name, sum(prompt_tokens + completion_tokens), sum(cost), count(*) FROM call"
-        " WHERE started_at >= ? AND started_at < ? AND settled_at IS NOT NULL GROUP BY name"
+        f" WHERE started_at >= ? AND started_at < ? AND settled_at IS NOT NULL{_ONLY.get(kind, '')} GROUP BY name"
     )
 
 

@@ -70,6 +70,7 @@ class UsageDay(SQLModel, table=True):
     team: str = Field(primary_key=True)
     key_id: str = Field(primary_key=True)
     model: str = Field(primary_key=True)
+    provider: str = Field(primary_key=True)
     calls: int
     tokens: int = Field(sa_type=BigInteger)
     cost: int = Field(sa_type=BigInteger)

@@ -49,7 +49,8 @@ def whose(budget: Budget, name: str) -> str:
         return f"the budget of each {budget.kind} without one of its own"
     if budget.kind == "user":
         return f"{name}'s budget"
-    return "the budget of this box" if budget.kind == "box" else f"the budget of {budget.kind} {name}"
+    one = {"box": "the budget of this box", "cloud": "this box's cap on models of the cloud"}
+    return one.get(budget.kind, f"the budget of {budget.kind} {name}")
 
 
 def show_reset(end: int, now: int) -> str:

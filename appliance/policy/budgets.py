@@ -19,7 +19,7 @@ from appliance.policy.budget_words import Header, limit_headers, refusal
 from appliance.policy.periods import bounds
 from appliance.policy.prices import FREE, Price
 from appliance.policy.principals import Principal
-from appliance.policy.windows import BOX, EACH, FOREVER, NOTHING, Budget, Crossing, Sums, Window, Windows
+from appliance.policy.windows import BOX, CLOUD, EACH, FOREVER, NOTHING, Budget, Crossing, Sums, Window, Windows
 
 # An answer that could not even have this many tokens is not begun.
 LEAST_ANSWER: Final = 256
@@ -122,8 +122,12 @@ class _Rules:
 class Books:
     """All budgets and what is used of them. It knows no files: whoever has the ledger calls `load`."""
 
-    def __init__(self, answer_tokens: int, currency: str, tell: Tell) -> None:
-        """`answer_tokens` caps an answer whose request names no cap; `tell` hears of budgets that are nearly used."""
+    def __init__(self, answer_tokens: int, currency: str, tell: Tell, cloud: frozenset[str] = frozenset()) -> None:
+        """`answer_tokens` caps an answer whose request names no cap; `tell` hears of budgets that are nearly used.
+
+        `cloud` are the models that others run: only for their calls a budget of the kind `cloud` counts.
+        """
+        self._cloud = cloud
         self._answer_tokens = answer_tokens
         self._currency = currency
         self._tell = tell
@@ -227,9 +231,11 @@ class Books:
         if len(self._rules) > _MOST_KNOWN:
             self._rules.clear()
         name, team, key_id, model = asked
+        cloud = CLOUD if model in self._cloud else ""
+        subjects = (("user", name), ("team", team), ("key", key_id), ("model", model), (BOX, BOX), (CLOUD, cloud))
         limits = [
             (budget, subject)
-            for kind, subject in (("user", name), ("team", team), ("key", key_id), ("model", model), (BOX, BOX))
+            for kind, subject in subjects
             for known in self._limits.get(kind, {}).values()
             if subject and (budget := _of(known, subject)) is not None
         ]

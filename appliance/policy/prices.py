@@ -66,6 +66,12 @@ class PriceTable:
             price = self._known[key] = self._find(model, role, day, batch)
         return price
 
+    def own(self, model: str, instant_us: int, *, batch: bool = False) -> Price | None:
+        """The price that a model has by its own id at an instant; None where no row of its own holds."""
+        day = instant_us // _DAY_US
+        rows = self._rows.get(model, ())
+        return next((batch_price if batch else price for since, price, batch_price in rows if since <= day), None)
+
     def _find(self, model: str, role: str, day: int, batch: bool) -> Price:
         for name in (model, role, "*"):
             for since, price, batch_price in self._rows.get(name, ()):

@@ -218,7 +218,7 @@ def roles_of(
     Whether a caller may ask for a name is decided elsewhere: here `allowed` bounds what is chosen for them. A key that
     is for `auto`, and for no model that runs here, leaves the choice among all of these.
     """
-    engines = [engine for engine in deployment.engines if engine.role not in SEARCH_ROLES and engine.names]
+    engines = [engine for engine in deployment.engines if not engine.provider and engine.role not in SEARCH_ROLES]
     usable = [engine for engine in engines if not allowed or not allowed.isdisjoint(engine.names)]
     if AUTO in allowed and not usable:
         usable = engines

@@ -10,6 +10,8 @@ KINDS: Final = ("user", "team", "key", "model", "box")
 UNITS: Final = ("tokens", "money", "requests", "at_once")
 EACH: Final = "*"
 BOX: Final = "box"
+# What all models of the cloud cost together: the settings' cap, and no budget that a command sets.
+CLOUD: Final = "cloud"
 # No window lasts as long, and nothing is ever used up to it.
 FOREVER: Final = 2**63
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.gateway.app import routes
-from appliance.gateway.chat import Box as Parts
+from appliance.gateway.box import Box as Parts
 from appliance.gateway.endpoints import ENDPOINTS
 from appliance.http.routes import Access, Route
 from tests.support.box import Box, bodies

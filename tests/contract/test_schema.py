@@ -100,7 +100,7 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
                 ("anna", "chat", 5, 0)
             ]
             assert connection.execute("SELECT * FROM usage_day").fetchall() == [
-                (0, "anna", "", "key-1", "smol", 1, 16, 0)
+                (0, "anna", "", "key-1", "smol", "", 1, 16, 0)
             ]
         command.downgrade(config, back)
     with closing(sqlite3.connect(file)) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +13,20 @@ import pytest
 import uvloop
 
 from appliance.accounts.keys import create
-from appliance.accounts.resolve import Credentials
-from appliance.cloud.gate import CloudGate
-from appliance.deployment import Deployment, Engine
+from appliance.config.paths import Home
+from appliance.deployment import Deployment, Engine, Service
 from appliance.errors import ApplianceError
-from appliance.gateway.chat import Box, ask
+from appliance.gateway.box import Box
+from appliance.gateway.chat import ask
 from appliance.gateway.endpoints import CHAT
 from appliance.gateway.hold import unheld
-from appliance.gateway.limits import UnderWay
 from appliance.gateway.reload import reload, reloading
 from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.http.asgi import DisconnectedError, Message, Request
-from appliance.ledger.writer import LedgerWriter
 from appliance.store import handover, schema
 from appliance.store.sessions import session
+from appliance.wiring import make_box
 
 A = Engine("chat", "a", ("chat", "a"), "a", socket="/run/a.sock")
 B = Engine("chat", "b", ("chat", "b"), "b", socket="/run/b.sock")
@@ -49,6 +49,13 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     uvloop.run(limited())
+
+
+def parts_of(folder: Path, deployment: Deployment, parts: AsyncExitStack) -> Box:
+    """The request path's parts on a database of the test's own; each key may have one request under way."""
+    home = Home(folder / "appliance.toml", folder)
+    service = Service(str(home.config), str(home.state), "127.0.0.1", 1, 1000, 1, 0.0, deployment)
+    return make_box(home, service, parts)
 
 
 class Client:
@@ -242,9 +249,10 @@ def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
         key = create(opened, "anna")[1]
 
     async def test() -> None:
-        board, sent = Switchboard(of(A), 0), list[Message]()
-        ledger, credentials = LedgerWriter(database), Credentials(database)
-        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000, CloudGate(None))
+        sent = list[Message]()
+        parts = AsyncExitStack()
+        box = parts_of(tmp_path, of(A), parts)
+        board = box.switchboard
         scope = {"headers": [(b"authorization", f"Bearer {key}".encode())]}
 
         async def receive() -> Message:
@@ -260,8 +268,7 @@ def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
         assert board.leaving == 1
         await asked
         assert (sent[0]["status"], board.leaving) == (503, 0), "nobody listens on its socket"
-        ledger.close()
-        credentials.close()
+        await parts.aclose()
 
     run(test)
 
@@ -274,9 +281,9 @@ def test_a_key_for_one_model_is_refused_the_one_that_serves_after_an_exchange(tm
         id = made.id
 
     async def test() -> None:
-        board, client = Switchboard(of(HELD), 0), Client()
-        ledger, credentials = LedgerWriter(database), Credentials(database)
-        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000)
+        client, parts = Client(), AsyncExitStack()
+        box = parts_of(tmp_path, of(HELD), parts)
+        board = box.switchboard
         messages = [{"type": "http.request", "body": b'{"model":"chat","messages":[{"role":"user","content":"x"}]}'}]
 
         async def receive() -> Message:
@@ -295,7 +302,6 @@ def test_a_key_for_one_model_is_refused_the_one_that_serves_after_an_exchange(tm
         assert caught.value.code == "model-not-allowed"
         assert [client.busy for client in board.now.clients.values()] == [0]
         box.under_way.enter(id)
-        ledger.close()
-        credentials.close()
+        await parts.aclose()
 
     run(test)

@@ -31,7 +31,6 @@ class ShapedAnswer(ParsedAnswer):
         super().__init__(wanted, engine, request)
         self.asks_by_stream = wanted.streamed or engine.is_ours
         self._shape = make(wanted, engine.model, request.id)
-        self._started = False
 
     def _upstream_fields(self) -> dict[str, Any]:
         fields = super()._upstream_fields()
@@ -43,9 +42,9 @@ class ShapedAnswer(ParsedAnswer):
         return fields
 
     async def _take(self, engine: Connection, send: Send) -> None:
-        if self._wanted.streamed:
+        if self._wanted.streamed and not self.started:
             await start(send, self._request, 200, SSE, UNBUFFERED)
-            self._started = True
+            self.started = True
         if self.asks_by_stream:
             await super()._take(engine, send)
         else:
@@ -75,7 +74,7 @@ class ShapedAnswer(ParsedAnswer):
 
     async def fail(self, send: Send, error: ApplianceError) -> None:
         """Once events flow, an error is told by them."""
-        if self._started:
+        if self.started:
             event = self._shape.failure(error, self._request.id)
             await send({"type": "http.response.body", "body": event})
         else:

@@ -29,12 +29,7 @@ class CountAnswer(Answer):
     async def _refusal(self, engine: Connection) -> ApplianceError:
         if self._engine.is_ours or engine.status not in (404, 405, 501):
             return await super()._refusal(engine)
-        return ApplianceError(
-            "engine-cannot-count",
-            f"The engine of '{self._engine.model}' does not count tokens ahead of an answer.",
-            "Reckon with a token for every four bytes, or ask a model that runs on this machine.",
-            param="model",
-        )
+        return cannot_count(self._engine)
 
     async def _take(self, engine: Connection, send: Send) -> None:
         try:
@@ -45,3 +40,13 @@ class CountAnswer(Answer):
     async def finish(self, send: Send) -> None:
         said = {**self._more, "input_tokens": self._tokens}
         await respond(send, self._request, 200, orjson.dumps(said), JSON)
+
+
+def cannot_count(engine: Engine) -> ApplianceError:
+    """The refusal where nobody counts."""
+    return ApplianceError(
+        "engine-cannot-count",
+        f"The engine of '{engine.model}' does not count tokens ahead of an answer.",
+        "Reckon with a token for every four bytes, or ask a model that runs on this machine.",
+        param="model",
+    )

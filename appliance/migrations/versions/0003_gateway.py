@@ -24,10 +24,10 @@ _ADD_TO_DAY = """
 CREATE TRIGGER call_settled AFTER UPDATE OF settled_at ON call
 WHEN OLD.settled_at IS NULL AND NEW.settled_at IS NOT NULL
 BEGIN
-  INSERT INTO usage_day (day, principal, team, key_id, model, calls, tokens, cost)
-  VALUES (NEW.started_at / 86400000000, NEW.principal, NEW.team, NEW.key_id, NEW.model,
+  INSERT INTO usage_day (day, principal, team, key_id, model, provider, calls, tokens, cost)
+  VALUES (NEW.started_at / 86400000000, NEW.principal, NEW.team, NEW.key_id, NEW.model, NEW.provider,
           1, NEW.prompt_tokens + NEW.completion_tokens, NEW.cost)
-  ON CONFLICT (day, principal, team, key_id, model) DO UPDATE
+  ON CONFLICT (day, principal, team, key_id, model, provider) DO UPDATE
   SET calls = calls + 1, tokens = tokens + excluded.tokens, cost = cost + excluded.cost;
 END
 """
@@ -95,15 +95,16 @@ def _sum_days() -> None:
         sa.Column("team", sa.String(), primary_key=True),
         sa.Column("key_id", sa.String(), primary_key=True),
         sa.Column("model", sa.String(), primary_key=True),
+        sa.Column("provider", sa.String(), primary_key=True),
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.Column("tokens", sa.BigInteger(), nullable=False),
         sa.Column("cost", sa.BigInteger(), nullable=False),
         sqlite_with_rowid=False,
     )
     op.execute(
-        "INSERT INTO usage_day SELECT started_at / 86400000000, principal, team, key_id, model, count(*),"
+        "INSERT INTO usage_day SELECT started_at / 86400000000, principal, team, key_id, model, provider, count(*),"
         " sum(prompt_tokens + completion_tokens), sum(cost) FROM call WHERE settled_at IS NOT NULL"
-        " GROUP BY 1, 2, 3, 4, 5"
+        " GROUP BY 1, 2, 3, 4, 5, 6"
     )
     op.execute(_ADD_TO_DAY)
 

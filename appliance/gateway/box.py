@@ -1,0 +1,37 @@
+"""What the seven steps work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.accounts.books import Bookkeeper
+from appliance.accounts.resolve import Credentials
+from appliance.audit.writer import AuditWriter
+from appliance.cloud.gate import CloudGate
+from appliance.gateway.limits import UnderWay
+from appliance.gateway.switchboard import Switchboard
+from appliance.gateway.watch import Watchman
+from appliance.ledger.writer import LedgerWriter
+from appliance.policy.prices import PriceTable
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The parts of the request path, put together in `wiring`.
+
+    `max_body` in bytes, `queue_s` how many seconds a request waits for its turn at most. `reference` are the prices
+    that the same tokens would have had elsewhere.
+    """
+
+    credentials: Credentials
+    switchboard: Switchboard
+    ledger: LedgerWriter
+    under_way: UnderWay
+    watchman: Watchman
+    books: Bookkeeper
+    audit: AuditWriter
+    cloud: CloudGate
+    prices: PriceTable
+    reference: PriceTable
+    max_body: int
+    queue_s: float = 600.0
