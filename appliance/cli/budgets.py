@@ -47,9 +47,10 @@ def set_budget(
     Example: appliance budgets set user anna --tokens 20000 --per day
     """
     from appliance.accounts import budgets
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.policy.budget_words import show_limit, whose
     from appliance.policy.windows import Budget
-    from appliance.store.sessions import session
 
     unit, amount = _amount(tokens, money, requests, at_once)
     if (unit == "at_once") != (per is None):
@@ -61,9 +62,10 @@ def set_budget(
     home = home_of(context)
     currency = settings_of(home).money.currency
     home.prepare()
-    with session(home.database) as opened:
-        budgets.set_budget(opened, budget)
-        known = budgets.is_known(opened, kind, budget.subject)
+    with acting(home) as acts:
+        budgets.set_budget(acts.session, budget)
+        acts.note(Action.BUDGET_SET, budget.subject, **_facts(budget))
+        known = budgets.is_known(acts.session, kind, budget.subject)
     if as_json:
         document(_plain(budget, currency))
         return
@@ -92,16 +94,17 @@ def remove(
     Example: appliance budgets remove user anna --unit tokens --per day --yes
     """
     from appliance.accounts import budgets
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.errors import ApplianceError
     from appliance.policy.budget_words import show_limit, whose
-    from appliance.store.sessions import session
 
     subject = _subject(kind, id)
     home = home_of(context)
     currency = settings_of(home).money.currency
     home.prepare()
-    with session(home.database) as opened:
-        rows = budgets.matching(opened, kind, subject, unit and unit.replace("-", "_"), per)
+    with acting(home) as acts:
+        rows = budgets.matching(acts.session, kind, subject, unit and unit.replace("-", "_"), per)
         found = [budgets.value_of(row) for row in rows]
         if dry_run or not yes:
             for one in found:
@@ -109,7 +112,9 @@ def remove(
         if not yes and not dry_run:
             raise ApplianceError("needs-yes", "Nothing was changed.", "To go ahead: the same command with --yes")
         if not dry_run:
-            budgets.remove(opened, rows)
+            for one in found:
+                acts.note(Action.BUDGET_REMOVED, one.subject, **_facts(one))
+            budgets.remove(acts.session, rows)
     if as_json:
         document([_plain(one, currency) for one in found])
     elif not dry_run:
@@ -168,6 +173,11 @@ def _amount(tokens: int | None, money: str | None, requests: int | None, at_once
             raise _wrong(f"--money cannot be that: {error}.", "Write it as 12.50, without a currency.") from None
     assert amount is not None
     return units[0], amount
+
+
+def _facts(budget: Budget) -> dict[str, str | int]:
+    """What the audit log keeps of a budget."""
+    return {"kind": budget.kind, "unit": budget.unit, "period": budget.period, "amount": budget.amount}
 
 
 def _subject(kind: str, id: str | None) -> str:

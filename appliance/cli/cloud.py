@@ -20,12 +20,21 @@ def off(context: typer.Context) -> None:
 
     Example: appliance cloud off
     """
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.control import cloud
+    from appliance.errors import ApplianceError
 
     home = home_of(context)
     home.prepare()
+    # First of all: the switch works also where nothing can be put on record.
     changed = cloud.turn_off(home)
     say("Nothing goes to the cloud any more." if changed else "The cloud was switched off already.")
+    try:
+        with acting(home) as acts:
+            acts.note(Action.CLOUD_FORBIDDEN, "the cloud")
+    except ApplianceError as error:
+        say(f"  It is not on the audit log: {error.sentence} {error.hint}")
 
 
 @app.command()
@@ -34,11 +43,15 @@ def on(context: typer.Context) -> None:
 
     Example: appliance cloud on
     """
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.control import cloud
 
     home = home_of(context)
     settings = settings_of(home).cloud
     home.prepare()
+    with acting(home) as acts:
+        acts.note(Action.CLOUD_ALLOWED, "the cloud")
     changed = cloud.turn_on(home)
     say("The cloud is no longer switched off." if changed else "The cloud was not switched off.")
     if not settings.enabled:
@@ -79,6 +92,8 @@ def key(
     import getpass
     import sys
 
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.control import cloud
 
     home = home_of(context)
@@ -87,6 +102,8 @@ def key(
     typed = sys.stdin.isatty()
     given = getpass.getpass("Key: ").encode() if typed else sys.stdin.buffer.read(1 << 16)
     cloud.keep_key(home, settings, provider, given)
+    with acting(home) as acts:
+        acts.note(Action.SETTINGS_CHANGED, f"the key for {provider}", after="a new key")
     say(f"The key of '{provider}' is kept. It holds from the next request on.")
 
 

@@ -55,16 +55,17 @@ def create(
     Example: appliance keys create --owner anna --team sales --model chat --expires 90d
     """
     from appliance.accounts import keys
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.policy import terms
-    from appliance.store.sessions import session
     from appliance.units import now_us
 
     expires_at = None if expires is None else terms.expiry(expires, now_us())
     home = home_of(context)
     home.prepare()
-    with session(home.database, alone=True) as opened:
+    with acting(home) as acts:
         key, secret = keys.create(
-            opened,
+            acts.session,
             owner,
             team=team,
             models=model or (),
@@ -73,8 +74,9 @@ def create(
             addresses=address or (),
             priority=priority,
         )
+        acts.note(Action.KEY_CREATED, key.id, **_facts(key))
         shown = {**_terms(key), "key": secret}
-        shut_out = _shut_out(opened, key)
+        shut_out = _shut_out(acts.session, key)
     _hand_over(shown, as_json)
     if shut_out and not as_json:
         say(f"It is refused for now: {shut_out} is suspended.")
@@ -121,18 +123,20 @@ def rotate(
     Example: appliance keys rotate key-0123456789ab --overlap 7d
     """
     from appliance.accounts import keys
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.policy import terms
-    from appliance.store.sessions import session
     from appliance.units import now_us, show_instant
 
     overlap_s = terms.overlap(overlap)
     expires_at = None if expires is None else terms.expiry(expires, now_us())
     home = home_of(context)
     home.prepare()
-    with session(home.database, alone=True) as opened:
-        old = keys.find(opened, key_id)
-        fresh, secret = keys.rotate(opened, old, overlap_s, expires_at)
+    with acting(home) as acts:
+        old = keys.find(acts.session, key_id)
+        fresh, secret = keys.rotate(acts.session, old, overlap_s, expires_at)
         ends = show_instant(old.expires_at)
+        acts.note(Action.KEY_ROTATED, old.id, owner=old.owner, successor=fresh.id, expires_at=ends)
         shown = {**_terms(fresh), "key": secret, "replaces": old.id, "old_expires_at": ends}
     _hand_over(shown, as_json)
     if not as_json:
@@ -148,18 +152,20 @@ def revoke(
     Example: appliance keys revoke key-0123456789ab --yes
     """
     from appliance.accounts import keys
-    from appliance.store.sessions import session
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.units import show_instant
 
     home = home_of(context)
     home.prepare()
-    with session(home.database, alone=True) as opened:
-        key = keys.find(opened, key_id)
+    with acting(home) as acts:
+        key = keys.find(acts.session, key_id)
         if dry_run or not yes:
             say(f"Programs that use {key.owner}'s key {key.id} would be refused, for good.")
         _confirm(yes, dry_run, f"keys revoke {key_id}")
         if not dry_run:
-            keys.revoke(opened, key)
+            keys.revoke(acts.session, key)
+            acts.note(Action.KEY_REVOKED, key.id, owner=key.owner, team=key.team)
         shown = {"id": key.id, "owner": key.owner, "revoked_at": show_instant(key.revoked_at)}
     if as_json:
         document(shown)
@@ -181,20 +187,24 @@ def suspend(
     Example: appliance keys suspend --owner anna --yes
     """
     from appliance.accounts import suspension
-    from appliance.store.sessions import session
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.units import show_instant
 
     kind, name = _whom(owner, team, "suspend")
     home = home_of(context)
     home.prepare()
-    with session(home.database, alone=True) as opened:
-        count = len(suspension.keys_of(opened, kind, name))
+    with acting(home) as acts:
+        count = len(suspension.keys_of(acts.session, kind, name))
         if not count:
             say(f"Mind that no key belongs to {_whose(kind, name)}; see the names with `appliance keys list`.")
         if dry_run or not yes:
             say(f"{_keys(count)} of {_whose(kind, name)} would be refused, until they are resumed.")
         _confirm(yes, dry_run, f"keys suspend {_option(kind, name)}")
-        at = None if dry_run else show_instant(suspension.suspend(opened, kind, name).at)
+        at = None
+        if not dry_run:
+            at = show_instant(suspension.suspend(acts.session, kind, name).at)
+            acts.note(Action.SUSPENDED, name, kind=kind)
     if as_json:
         document({"kind": kind, "name": name, "keys": count, "suspended_at": at})
     elif not dry_run:
@@ -211,18 +221,35 @@ def resume(context: typer.Context, owner: Owner = None, team: Team = None, as_js
     Example: appliance keys resume --owner anna
     """
     from appliance.accounts import suspension
-    from appliance.store.sessions import session
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
 
     kind, name = _whom(owner, team, "resume")
     home = home_of(context)
     home.prepare()
-    with session(home.database, alone=True) as opened:
-        suspension.resume(opened, kind, name)
-        count = len(suspension.keys_of(opened, kind, name))
+    with acting(home) as acts:
+        suspension.resume(acts.session, kind, name)
+        acts.note(Action.RESUMED, name, kind=kind)
+        count = len(suspension.keys_of(acts.session, kind, name))
     if as_json:
         document({"kind": kind, "name": name, "keys": count, "suspended_at": None})
     else:
         say(f"From now on {_whose(kind, name)} is let in again ({_keys(count)}).")
+
+
+def _facts(key: ApiKey) -> dict[str, str | None]:
+    """What the audit log keeps of a new key."""
+    from appliance.units import show_instant
+
+    return {
+        "owner": key.owner,
+        "team": key.team,
+        "priority": key.priority,
+        "models": key.models,
+        "endpoints": key.endpoints,
+        "addresses": key.addresses,
+        "expires_at": show_instant(key.expires_at),
+    }
 
 
 def _hand_over(shown: dict[str, Any], as_json: bool) -> None:
