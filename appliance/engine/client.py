@@ -18,6 +18,8 @@ _RETRY_S = 0.1
 _KEEP_ALIVE_S = 4.0
 _CONNECT_S = 5.0
 _READY_S = 2.0
+# This address of llama-server is not below /v1.
+_FIGURES = b"GET /metrics HTTP/1.1\r\nhost: engine\r\n\r\n"
 
 
 class EngineClient:
@@ -80,6 +82,22 @@ class EngineClient:
         except OSError:  # A TimeoutError is one.
             return False
         return connection.status == 200
+
+    async def figures(self, most_bytes: int) -> bytes | None:
+        """What our own engine counts, in Prometheus' text format; None when it does not tell.
+
+        It tells between two steps of its work, so it may keep silent for as long as one takes. Give up with
+        asyncio.timeout: the connection is then cut.
+        """
+        try:
+            connection = await self._ask(_FIGURES)
+            try:
+                said = await connection.read(most_bytes)
+            finally:
+                self.release(connection)
+        except OSError:
+            return None
+        return said if connection.status == 200 else None
 
     def release(self, connection: Connection) -> None:
         """Take a connection back. One whose answer is not whole is cut: its engine stops working on it."""

@@ -23,7 +23,8 @@ class StubGpu:
     """One GPU. Sizes in bytes, `power` in milliwatts. A process is pid, bytes, name; a failure a query and its code.
 
     `clock` is the memory's highest in MHz, `sm` the processors' and `sm_now` where they are, `reasons` are NVML's
-    bits for why not higher. The query `all` stands for every query.
+    bits for why not higher. `load` in percent, `heat` in degrees Celsius, `draw` in milliwatts; each reading of the
+    energy is `energy` millijoules above the one before. The query `all` stands for every query.
     """
 
     name: str
@@ -36,6 +37,10 @@ class StubGpu:
     sm: int = 2100
     sm_now: int = 2000
     reasons: int = 0
+    load: int = 0
+    heat: int = 30
+    draw: int = 20_000
+    energy: int = 0
     capability: str = "8.9"
     active: bool = False
     mode: bool = False
@@ -45,7 +50,8 @@ class StubGpu:
 
     def lines(self) -> list[str]:
         """This GPU in the stub's words."""
-        plain = ("uuid", "total", "free", "bus", "clock", "power", "sm", "sm_now", "reasons", "capability")
+        memory = ("uuid", "total", "free", "bus", "clock", "capability")
+        plain = (*memory, "power", "sm", "sm_now", "reasons", "load", "heat", "draw", "energy")
         return [
             f"gpu {self.name}",
             *(f"{key} {getattr(self, key)}" for key in plain),

@@ -14,14 +14,15 @@ enum { GPUS = 16, PROCESSES = 16, FAILURES = 8, TEXT = 96 };
 
 typedef struct { unsigned long long total, free, used; } memory_t;                   /* nvmlMemory_t */
 typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } process_t; /* nvmlProcessInfo_v2_t */
+typedef struct { unsigned gpu, memory; } utilization_t;                               /* nvmlUtilization_t */
 typedef struct { char query[TEXT]; int code; } failure_t;
 typedef struct { process_t list[PROCESSES]; unsigned count; } processes_t;
 
 typedef struct {
     char name[TEXT], uuid[TEXT];
     memory_t memory;
-    unsigned bus, clock, power, sm, sm_now;
-    unsigned long long reasons;
+    unsigned bus, clock, power, sm, sm_now, load, heat, draw;
+    unsigned long long reasons, energy, used;
     int major, minor, active, mode;
     processes_t compute, graphics;
     failure_t failures[FAILURES];
@@ -55,6 +56,10 @@ static void read_line(const char *key, const char *rest) {
     else if (!strcmp(key, "sm")) gpu->sm = atoi(rest);
     else if (!strcmp(key, "sm_now")) gpu->sm_now = atoi(rest);
     else if (!strcmp(key, "reasons")) gpu->reasons = strtoull(rest, 0, 10);
+    else if (!strcmp(key, "load")) gpu->load = atoi(rest);
+    else if (!strcmp(key, "heat")) gpu->heat = atoi(rest);
+    else if (!strcmp(key, "draw")) gpu->draw = atoi(rest);
+    else if (!strcmp(key, "energy")) gpu->energy = strtoull(rest, 0, 10);
     else if (!strcmp(key, "power")) gpu->power = atoi(rest);
     else if (!strcmp(key, "capability")) sscanf(rest, "%d.%d", &gpu->major, &gpu->minor);
     else if (!strcmp(key, "active")) gpu->active = atoi(rest);
@@ -202,6 +207,32 @@ int nvmlDeviceGetPowerManagementLimit(gpu_t *gpu, unsigned *to) {
     ANSWER(gpu);
     *to = gpu->power;
     return gpu->power ? SUCCESS : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetUtilizationRates(gpu_t *gpu, utilization_t *to) {
+    ANSWER(gpu);
+    to->gpu = gpu->load;
+    to->memory = 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetTemperature(gpu_t *gpu, unsigned sensor, unsigned *to) {
+    ANSWER(gpu);
+    *to = gpu->heat;
+    return sensor ? INVALID_ARGUMENT : SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(gpu_t *gpu, unsigned *to) {
+    ANSWER(gpu);
+    *to = gpu->draw;
+    return SUCCESS;
+}
+
+/* A counter that runs: each question finds `energy` millijoules more in it. */
+int nvmlDeviceGetTotalEnergyConsumption(gpu_t *gpu, unsigned long long *to) {
+    ANSWER(gpu);
+    *to = gpu->used += gpu->energy;
+    return SUCCESS;
 }
 
 int nvmlDeviceGetDisplayActive(gpu_t *gpu, int *to) {
