@@ -6,11 +6,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from appliance.deployment import Engine
-from appliance.engine.connection import Connection
+from appliance.engine.connection import Connection, EngineGoneError
 from appliance.errors import ApplianceError
 
 _RETRY_S = 0.1
@@ -127,13 +128,12 @@ class EngineClient:
         self._closed = False
 
     async def _ask(self, request: bytes) -> Connection:
-        connection = self._take_idle() or await self._connect()
-        try:
-            await connection.ask(request)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        idle = self._take_idle()
+        if idle is not None:
+            # llama-server closes a connection after each stream, maybe just as it is taken: that is no failure.
+            with suppress(EngineGoneError):
+                return await _asked(idle, request)
+        return await _asked(await self._connect(), request)
 
     def _take_idle(self) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE_S
@@ -150,6 +150,15 @@ class EngineClient:
         while self._idle and self._idle[0][1] <= oldest:
             self._idle.pop(0)[0].close()
         self._sweep = loop.call_later(_KEEP_ALIVE_S, self._close_old) if self._idle else None
+
+
+async def _asked(connection: Connection, request: bytes) -> Connection:
+    try:
+        await connection.ask(request)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connector(engine: Engine, address: SplitResult) -> Callable[[], Awaitable[Connection]]:
