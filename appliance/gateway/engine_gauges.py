@@ -7,7 +7,7 @@ from typing import Final
 
 from appliance.deployment import Engine
 from appliance.engine.client import EngineClient
-from appliance.gateway.metrics import Found, Labels
+from appliance.gateway.metrics import Labels
 from appliance.gateway.switchboard import Served, Target
 
 _MOST_S: Final = 1.0
@@ -24,16 +24,20 @@ _PASSED_ON: Final = {
     "llamacpp:tokens_predicted_total": "appliance_engine_completion_tokens_total",
     "llamacpp:tokens_predicted_seconds_total": "appliance_engine_completion_seconds_total",
 }
+# All that an engine can tell.
+METRICS: Final = frozenset(
+    {"appliance_engine_up", "appliance_engine_slots", "appliance_engine_context_tokens", *_PASSED_ON.values()}
+)
 
 
-async def engine_samples(served: Served, most_s: float = _MOST_S) -> Found:
+async def engine_samples(served: Served, most_s: float = _MOST_S) -> dict[str, list[tuple[Labels, int | float]]]:
     """The engines as they are now. One that does not answer within `most_s` seconds is not up, and no failure."""
     found: dict[str, list[tuple[Labels, int | float]]] = {}
     told = await asyncio.gather(*(_one(target, most_s) for target in served.targets()))
     for engine, samples in told:
         for name, value in samples.items():
             found.setdefault(name, []).append(((engine.role, engine.model), value))
-    return {name: list(values) for name, values in found.items()}
+    return found
 
 
 async def _one(target: Target, most_s: float) -> tuple[Engine, dict[str, int | float]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.gateway.engine_gauges import engine_samples
-from appliance.gateway.exposition import CONTENT_TYPE, Samples, Value, render
-from appliance.gateway.metrics import TABLE, Found, Labels, Metrics
+from appliance.gateway.exposition import CONTENT_TYPE, Samples, render
+from appliance.gateway.metrics import TABLE, Labels, Metrics
 from appliance.gateway.sampler import Sampler
 from appliance.gateway.switchboard import Switchboard
 from appliance.hardware.power import Reading
@@ -29,15 +29,15 @@ async def metrics(page: MetricsPage, request: Request, send: Send) -> None:
     """The numbers that Prometheus collects, in its text format. No person, team or key is named in them."""
     page.admit(request)
     engines, reading = await asyncio.gather(engine_samples(page.switchboard.now), page.sampler.now())
-    samples: Samples = page.metrics.samples() | engines | machine_samples(reading)
+    samples: Samples = {**page.metrics.samples(), **engines, **machine_samples(reading)}
     await respond(send, request.id, 200, render(TABLE, samples), CONTENT_TYPE)
 
 
-def machine_samples(reading: Reading | None) -> Found:
+def machine_samples(reading: Reading | None) -> dict[str, list[tuple[Labels, int | float]]]:
     """The graphics cards and the energy, as far as the machine tells them."""
     if reading is None:
         return {}
-    found: dict[str, list[tuple[Labels, Value]]] = {}
+    found: dict[str, list[tuple[Labels, int | float]]] = {}
 
     def put(name: str, labels: Labels, value: int | float | None) -> None:
         if value is not None:
@@ -56,4 +56,4 @@ def machine_samples(reading: Reading | None) -> Found:
         put("appliance_gpu_power_watts", gpu, None if card.power_mw is None else card.power_mw / 1000)
     for source, used in (("gpu", reading.gpu_mj), ("cpu", reading.cpu_mj)):
         put("appliance_energy_joules_total", (source,), None if used is None else used / 1000)
-    return {**found}
+    return found

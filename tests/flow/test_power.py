@@ -13,7 +13,7 @@ from typing import Any
 from appliance.hardware.power import ProcessorEnergy
 from tests.support import nvml as codes
 from tests.support.box import environment
-from tests.support.nvml import Nvml, StubGpu
+from tests.support.nvml import Nvml, StubGpu, build
 from tests.support.sysfs import FakeTree
 
 GIB = 2**30
@@ -25,26 +25,26 @@ from appliance.hardware.power import MachineReader; from appliance.hardware.tree
 clock = iter((10.0, float(sys.argv[2])))
 reader = MachineReader(Tree(sys=Path(sys.argv[1]) / 'sys'), lambda: next(clock))
 found = [reader.read(), reader.read()]
-print(json.dumps([{**asdict(one), 'energy_mj': one.energy_mj} for one in found] + ['pynvml' in sys.modules]))
+print(json.dumps([{**asdict(one), 'energy_mj': one.energy_mj} for one in found]))
 """
 
 
-def told(root: Path, env: Mapping[str, str], second: float = 12.0) -> tuple[Any, Any, bool]:
-    """Two readings of a process that meets this driver and these files, and whether it has loaded NVML's module."""
+def told(root: Path, env: Mapping[str, str], second: float = 12.0) -> tuple[Any, Any]:
+    """Two readings of a process that meets this driver and these files."""
     command = [sys.executable, "-c", PROGRAM, str(root), str(second)]
     done = subprocess.run(command, env=environment() | dict(env), capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    first, second_reading, loaded = json.loads(done.stdout)
-    return first, second_reading, loaded
+    first, later = json.loads(done.stdout)
+    return first, later
 
 
-def of_cards(nvml: Nvml, folder: Path, *gpus: StubGpu, init: int = 0, second: float = 12.0) -> tuple[Any, Any, bool]:
+def of_cards(nvml: Nvml, folder: Path, *gpus: StubGpu, init: int = 0, second: float = 12.0) -> tuple[Any, Any]:
     """The same of these cards, beside a processor that keeps silent."""
     return told(folder, nvml.environment(folder / "gpus", *gpus, init=init), second)
 
 
 def test_a_card_tells_all_that_it_does(nvml: Nvml, tmp_path: Path) -> None:
-    first, second, _ = of_cards(nvml, tmp_path, CARD)
+    first, second = of_cards(nvml, tmp_path, CARD)
     (card,) = first["cards"]["cards"]
     assert card == {
         "index": 0, "up": True, "name": CARD.name, "memory_total": 24 * GIB, "memory_used": 6 * GIB,
@@ -64,7 +64,7 @@ def test_a_card_without_an_energy_counter_is_reckoned_by_its_power(nvml: Nvml, t
 def test_what_a_card_does_not_tell_is_null_and_the_rest_is_there(nvml: Nvml, tmp_path: Path) -> None:
     queries = ("MemoryInfo", "UtilizationRates", "Temperature", "PowerUsage", "TotalEnergyConsumption")
     silent = replace(CARD, fail=tuple((f"nvmlDeviceGet{query}", codes.NOT_SUPPORTED) for query in queries))
-    first, second, _ = of_cards(nvml, tmp_path, silent)
+    first, second = of_cards(nvml, tmp_path, silent)
     (card,) = first["cards"]["cards"]
     assert {name for name, value in card.items() if value is not None} == {"index", "up", "name"}
     assert second["energy_mj"] is None
@@ -72,22 +72,40 @@ def test_what_a_card_does_not_tell_is_null_and_the_rest_is_there(nvml: Nvml, tmp
 
 def test_a_lost_card_is_down_and_the_others_are_not(nvml: Nvml, tmp_path: Path) -> None:
     lost = replace(CARD, fail=(("all", codes.LOST),))
-    first, second, _ = of_cards(nvml, tmp_path, lost, CARD)
+    first, second = of_cards(nvml, tmp_path, lost, CARD)
     assert [card["up"] for card in first["cards"]["cards"]] == [False, True]
     assert second["gpu_mj"] == 4_000
 
 
 def test_a_driver_that_does_not_work_is_told_and_is_no_failure(nvml: Nvml, tmp_path: Path) -> None:
-    first, second, _ = of_cards(nvml, tmp_path, CARD, init=codes.MISMATCH)
+    first, second = of_cards(nvml, tmp_path, CARD, init=codes.MISMATCH)
     assert first["cards"] == second["cards"] == {"up": False, "cards": []}
     assert second["energy_mj"] is None
 
 
-def test_without_a_driver_nothing_is_told_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_without_a_driver_nothing_is_told(tmp_path: Path) -> None:
     (tmp_path / "libnvidia-ml.so.1").touch()
-    first, second, loaded = told(tmp_path, {"LD_LIBRARY_PATH": str(tmp_path)})
+    first, second = told(tmp_path, {"LD_LIBRARY_PATH": str(tmp_path)})
     assert first["cards"] is second["cards"] is second["energy_mj"] is None
-    assert not loaded
+
+
+def test_a_driver_that_stops_is_told_too(nvml: Nvml, tmp_path: Path) -> None:
+    first, second = told(tmp_path, nvml.environment(tmp_path / "gpus", CARD, counts=2))
+    assert first["cards"]["up"]
+    assert second["cards"] == {"up": False, "cards": []}
+    assert second["energy_mj"] is None
+
+
+def test_a_working_driver_without_a_card_is_no_loss(nvml: Nvml, tmp_path: Path) -> None:
+    first, second = of_cards(nvml, tmp_path)
+    assert first["cards"] == {"up": True, "cards": []}
+    assert second["energy_mj"] is None
+
+
+def test_a_driver_from_before_energy_was_counted_tells_the_rest(tmp_path: Path) -> None:
+    first, _ = of_cards(build(tmp_path, old=True), tmp_path, CARD)
+    (card,) = first["cards"]["cards"]
+    assert (card["energy_mj"], card["power_mw"], card["temperature_c"]) == (None, 250_500, 61)
 
 
 def test_cards_and_processor_add_up(nvml: Nvml, tmp_path: Path) -> None:

@@ -69,12 +69,15 @@ class Nvml:
 
     folder: Path
 
-    def environment(self, file: Path, *gpus: StubGpu, init: int = 0, cuda: int = 12040) -> dict[str, str]:
+    def environment(
+        self, file: Path, *gpus: StubGpu, init: int = 0, cuda: int = 12040, counts: int = 0
+    ) -> dict[str, str]:
         """What a child process's environment needs to meet these GPUs.
 
-        `init` other than 0 fails at once; `cuda` is what the driver runs, 12040 for 12.4.
+        `init` other than 0 fails at once; `cuda` is what the driver runs, 12040 for 12.4. With `counts` the driver is
+        gone when the cards are counted for that time.
         """
-        head = [f"init {init}", "driver 550.54.14", f"cuda {cuda}"]
+        head = [f"init {init}", "driver 550.54.14", f"cuda {cuda}", f"counts {counts}"]
         text = "\n".join([*head, *(line for gpu in gpus for line in gpu.lines())]) + "\n"
         # So that a test can write what is not UTF-8.
         file.write_bytes(text.encode(errors="surrogateescape"))
@@ -120,7 +123,7 @@ for _ in sys.stdin:
 
 
 def build(folder: Path, *, old: bool = False) -> Nvml:
-    """Compile the stub into a folder; an `old` one does not know clocks."""
+    """Compile the stub into a folder; an `old` one does not know clocks and energy."""
     source = ROOT / "tests/support/nvml_stub.c"
     library = folder / "libnvidia-ml.so.1"
     defined = ["-DOLD_DRIVER"] if old else []

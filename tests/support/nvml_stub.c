@@ -29,7 +29,7 @@ typedef struct {
     int failure_count;
 } gpu_t;
 
-static int up, init_code, cuda;
+static int up, init_code, cuda, counts_left; /* How often cards may be counted before the driver is gone. */
 static char driver[TEXT];
 static gpu_t gpus[GPUS];
 static unsigned gpu_count;
@@ -47,6 +47,7 @@ static void read_line(const char *key, const char *rest) {
     if (!strcmp(key, "init")) init_code = atoi(rest);
     else if (!strcmp(key, "driver")) snprintf(driver, TEXT, "%s", rest);
     else if (!strcmp(key, "cuda")) cuda = atoi(rest);
+    else if (!strcmp(key, "counts")) counts_left = atoi(rest);
     else if (!strcmp(key, "gpu")) snprintf(gpus[gpu_count++].name, TEXT, "%s", rest);
     else if (!strcmp(key, "uuid")) snprintf(gpu->uuid, TEXT, "%s", rest);
     else if (!strcmp(key, "total")) gpu->memory.total = strtoull(rest, 0, 10);
@@ -139,6 +140,7 @@ int nvmlSystemGetProcessName(unsigned pid, char *to, unsigned size) {
 
 int nvmlDeviceGetCount_v2(unsigned *to) {
     *to = gpu_count;
+    if (counts_left && !--counts_left) up = 0;
     return up ? SUCCESS : UNINITIALIZED;
 }
 
@@ -228,12 +230,14 @@ int nvmlDeviceGetPowerUsage(gpu_t *gpu, unsigned *to) {
     return SUCCESS;
 }
 
+#ifndef OLD_DRIVER
 /* A counter that runs: each question finds `energy` millijoules more in it. */
 int nvmlDeviceGetTotalEnergyConsumption(gpu_t *gpu, unsigned long long *to) {
     ANSWER(gpu);
     *to = gpu->used += gpu->energy;
     return SUCCESS;
 }
+#endif
 
 int nvmlDeviceGetDisplayActive(gpu_t *gpu, int *to) {
     ANSWER(gpu);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.errors import KINDS
+from appliance.gateway.engine_gauges import METRICS as ENGINE_METRICS
 from appliance.gateway.exposition import render
 from appliance.gateway.metrics import TABLE, BudgetUse, Gauges, Metrics
 from appliance.gateway.metrics_route import machine_samples
 from appliance.hardware.cards import Card, Cards
 from appliance.hardware.power import Reading
 from appliance.ledger.entry import Opening, Outcome, Settlement
+from tests.support.box import ROOT
 
 OPENING = Opening(
     id=1, request_id="req-1", principal="anna", team="sales", key_id="key-1", endpoint="chat", priority="api",
@@ -173,6 +176,17 @@ def test_the_machine_tells_what_it_knows() -> None:
     assert machine_samples(None) == machine_samples(Reading(1.0, None, None, None)) == {}
     broken = Reading(1.0, Cards(up=False), None, None)
     assert render(TABLE, machine_samples(broken)).decode().splitlines()[2:] == ["appliance_gpu_up 0"]
+
+
+def test_table_output_and_manual_agree() -> None:
+    reference = (ROOT / "docs/reference/metrics.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE) == [metric.name for metric in TABLE]
+    named = set(re.findall(r"\bappliance_\w+", (ROOT / "docs/metrics.md").read_text()))
+    assert {name.removesuffix("_bucket") for name in named} <= {metric.name for metric in TABLE}
+    metrics = Metrics(gauges(BudgetUse("user", "tokens", "day", 1, 2)))
+    metrics.settled(OPENING, SETTLEMENT)
+    told = {*metrics.samples(), *machine_samples(READING), *ENGINE_METRICS}
+    assert told == {metric.name for metric in TABLE}
 
 
 def test_names_keep_to_prometheus_conventions() -> None:
