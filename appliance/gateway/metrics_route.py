@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from appliance.gateway.engine_gauges import engine_samples
 from appliance.gateway.exposition import CONTENT_TYPE, Samples, render
@@ -25,8 +26,17 @@ class MetricsPage:
     admit: Callable[[Request], object]
 
 
-async def metrics(page: MetricsPage, request: Request, send: Send) -> None:
+class HasPage(Protocol):
+    """The gateway's box, of which nothing else is needed here."""
+
+    @property
+    def metrics_page(self) -> MetricsPage:
+        """What the page is made of."""
+
+
+async def metrics(box: HasPage, request: Request, send: Send) -> None:
     """The numbers that Prometheus collects, in its text format. No person, team or key is named in them."""
+    page = box.metrics_page
     page.admit(request)
     engines, reading = await asyncio.gather(engine_samples(page.switchboard.now), page.sampler.now())
     samples: Samples = {**page.metrics.samples(), **engines, **machine_samples(reading)}

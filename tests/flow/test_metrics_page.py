@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,13 @@ def board(*engines: Engine) -> Switchboard:
     return Switchboard(Deployment("1", engines), 0.0)
 
 
+@dataclass(frozen=True)
+class OnlyPage:
+    """A gateway that has nothing but its page."""
+
+    metrics_page: MetricsPage
+
+
 async def asked(page: MetricsPage) -> tuple[int, str, str]:
     """Status, content type and text of the page."""
     sent: list[Message] = []
@@ -97,7 +105,7 @@ async def asked(page: MetricsPage) -> tuple[int, str, str]:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    await metrics(page, Request({"headers": []}, receive, "req-1"), send)
+    await metrics(OnlyPage(page), Request({"headers": []}, receive, "req-1"), send)
     return sent[0]["status"], dict(sent[0]["headers"])[b"content-type"].decode(), sent[1]["body"].decode()
 
 
