@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -23,11 +25,19 @@ from appliance.deployment import Service
 from appliance.errors import ApplianceError
 from appliance.gateway.app import Application, BoxFactory
 from appliance.gateway.box import Box
+from appliance.gateway.energy import EnergyMeter, metering
 from appliance.gateway.limits import UnderWay
+from appliance.gateway.metrics import BudgetUse, Gauges, Metrics
+from appliance.gateway.metrics_route import MetricsPage
 from appliance.gateway.reload import reloading
+from appliance.gateway.sampler import Sampler
 from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
+from appliance.hardware.power import MachineReader
+from appliance.http.asgi import Request
 from appliance.ledger.writer import LedgerWriter
+from appliance.policy.fair import Priority
+from appliance.policy.grants import permit
 from appliance.policy.prices import PriceTable
 from appliance.policy.windows import Crossing
 from appliance.store import schema
@@ -92,6 +102,20 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
     )
     parts.callback(switchboard.close)
+    gauges = Gauges(
+        under_way=lambda: {role: client.busy for role, client in switchboard.now.clients.items()},
+        waiting=lambda: _waiting(switchboard),
+        owed=lambda: ledger.owed,
+        budgets=lambda: _used(books),
+    )
+    counted, energy, sampler = Metrics(gauges), EnergyMeter(), Sampler(MachineReader().read)
+    parts.callback(sampler.close)
+    meter = asyncio.get_running_loop().create_task(metering(energy, sampler))
+    parts.callback(meter.cancel)
+
+    def admit(request: Request) -> None:
+        permit(credentials.resolve(request.credential(), request.peer), "metrics", ())
+
     return Box(
         credentials=credentials,
         switchboard=switchboard,
@@ -103,9 +127,28 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         cloud=CloudGate(service.cloud),
         prices=PriceTable(service.prices),
         reference=PriceTable(service.reference_prices),
+        metrics=counted,
+        metrics_page=MetricsPage(counted, switchboard, sampler, admit),
+        energy=energy,
         max_body=service.max_body,
         queue_s=service.queue_s,
     )
+
+
+def _waiting(switchboard: Switchboard) -> dict[str, int]:
+    """How many requests wait for their turn at any engine, by priority."""
+    found = Counter({priority.value: 0 for priority in Priority})
+    for _, queue in switchboard.queues():
+        found.update(queue.waiting_by_priority)
+    return dict(found)
+
+
+def _used(books: Bookkeeper) -> list[BudgetUse]:
+    """How much of each budget is used; whose it is stays out."""
+    return [
+        BudgetUse(one.budget.kind, one.budget.unit, one.budget.period, one.used, one.budget.amount)
+        for one in books.books.current()
+    ]
 
 
 def _warn(crossing: Crossing) -> None:

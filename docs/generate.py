@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference from the code: settings, commands, errors, hardware facts, the API, picks, audit.
+"""Write the pages of docs/reference from the code: settings, commands, errors, hardware, API, metrics, picks, audit.
 
 python -m docs.generate           rewrite the pages
 python -m docs.generate --check   change nothing; exit code 1 when a page is out of date
@@ -40,6 +40,7 @@ from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.box import Box
 from appliance.gateway.endpoints import ENDPOINTS, Endpoint
+from appliance.gateway.metrics import TABLE as METRICS
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
 from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
@@ -312,6 +313,26 @@ def _bullets(fields: Mapping[str, Rule], needed: frozenset[str], indent: str) ->
         yield from _bullets(rule.fields, rule.needed, indent + "    ")
 
 
+def metrics_page() -> str:
+    """Every metric of `GET /metrics`: its name, what it is, its labels."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels) or "none", one.help)
+        for one in METRICS
+    ]
+    return "\n".join(
+        [
+            _HEAD + "# Metrics\n",
+            "What `GET /metrics` tells, in Prometheus' text format; [how to use it](../metrics.md). Counters begin at\n"
+            "0 with the gateway, or with the engine that counts. What nothing tells on this machine is not on the\n"
+            "page: no sample stands for 0. No label holds the name of a person, a team or a key.\n",
+            _table(("metric", "kind", "labels", "meaning"), rows),
+            "`model` is the model that answered, `endpoint` the part of the API, `priority` the class of the queue,\n"
+            "`outcome` how a call ended, `code` one of the [errors](errors.md), `role` what an engine is for, `gpu`\n"
+            "the card's number, and `kind`, `unit` and `period` are those of budgets.\n",
+        ]
+    )
+
+
 def picks_page() -> str:
     """What the planner chooses on machines that people buy."""
     known = catalogue()
@@ -366,6 +387,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "hardware.md": hardware_page,
     "api.md": api_page,
+    "metrics.md": metrics_page,
     "picks.md": picks_page,
     "audit.md": audit_page,
 }

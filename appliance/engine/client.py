@@ -6,12 +6,13 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from appliance.deployment import Engine
-from appliance.engine.connection import Connection
+from appliance.engine.connection import Connection, EngineGoneError
 from appliance.errors import ApplianceError
 
 _RETRY_S = 0.1
@@ -27,6 +28,8 @@ PATHS: Final = (
     "/rerank",
     "/chat/completions/input_tokens",
 )
+# This address of llama-server is not below /v1.
+_FIGURES = b"GET /metrics HTTP/1.1\r\nhost: engine\r\n\r\n"
 
 
 class EngineClient:
@@ -91,6 +94,22 @@ class EngineClient:
             return False
         return connection.status == 200
 
+    async def figures(self, most_bytes: int) -> bytes | None:
+        """What our own engine counts, in Prometheus' text format; None when it does not tell.
+
+        It tells between two steps of its work, so it may keep silent for as long as one takes. Give up with
+        asyncio.timeout: the connection is then cut.
+        """
+        try:
+            connection = await self._ask(_FIGURES)
+            try:
+                said = await connection.read(most_bytes)
+            finally:
+                self.release(connection)
+        except OSError:
+            return None
+        return said if connection.status == 200 else None
+
     def release(self, connection: Connection) -> None:
         """Take a connection back. One whose answer is not whole is cut: its engine stops working on it."""
         if self._closed or not connection.idle or not connection.is_open:
@@ -119,13 +138,12 @@ class EngineClient:
         self._closed = False
 
     async def _ask(self, request: bytes) -> Connection:
-        connection = self._take_idle() or await self._connect()
-        try:
-            await connection.ask(request)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        idle = self._take_idle()
+        if idle is not None:
+            # llama-server closes a connection after each stream, maybe just as it is taken: that is no failure.
+            with suppress(EngineGoneError):
+                return await _asked(idle, request)
+        return await _asked(await self._connect(), request)
 
     def _take_idle(self) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE_S
@@ -142,6 +160,15 @@ class EngineClient:
         while self._idle and self._idle[0][1] <= oldest:
             self._idle.pop(0)[0].close()
         self._sweep = loop.call_later(_KEEP_ALIVE_S, self._close_old) if self._idle else None
+
+
+async def _asked(connection: Connection, request: bytes) -> Connection:
+    try:
+        await connection.ask(request)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connector(engine: Engine, address: SplitResult) -> Callable[[], Awaitable[Connection]]:

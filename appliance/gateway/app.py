@@ -14,6 +14,7 @@ from appliance.errors import ApplianceError
 from appliance.gateway.box import Box
 from appliance.gateway.chat import ask
 from appliance.gateway.endpoints import ENDPOINTS
+from appliance.gateway.metrics_route import metrics
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
@@ -33,6 +34,7 @@ def routes(box: Box) -> tuple[Route, ...]:
         *(Route("POST", one.path, Access.KEY, partial(ask, one, box), one.about, one.dialect) for one in ENDPOINTS),
         Route("GET", _MODELS, Access.KEY, partial(models, box)),
         Route("GET", f"{_MODELS}/{{id}}", Access.KEY, partial(model, box)),
+        Route("GET", "/metrics", Access.KEY, partial(metrics, box)),
         Route("GET", "/health", Access.ANYBODY, health),
         Route("GET", "/ready", Access.ANYBODY, partial(ready, box)),
     )
@@ -105,7 +107,11 @@ async def _state(target: Target) -> tuple[str, str]:
 
 
 async def _refused(box: Box, request: Request, error: ApplianceError) -> None:
-    """Have it on the audit log, before the answer, that somebody was denied something. Raises audit-unavailable."""
+    """Count it; and have it on the audit log, before the answer, that somebody was denied something.
+
+    Raises audit-unavailable.
+    """
+    box.metrics.refused(error.code)
     if error.kind.http in _DENIALS or error.code in _BUDGETS:
         await box.audit.deny(request.actor or request.peer or "", error.code, request.scope["path"], request.id)
 

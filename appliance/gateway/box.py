@@ -8,7 +8,10 @@ from appliance.accounts.books import Bookkeeper
 from appliance.accounts.resolve import Credentials
 from appliance.audit.writer import AuditWriter
 from appliance.cloud.gate import CloudGate
+from appliance.gateway.energy import EnergyMeter
 from appliance.gateway.limits import UnderWay
+from appliance.gateway.metrics import Metrics
+from appliance.gateway.metrics_route import MetricsPage
 from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.ledger.writer import LedgerWriter
@@ -33,5 +36,8 @@ class Box:
     cloud: CloudGate
     prices: PriceTable
     reference: PriceTable
+    metrics: Metrics
+    metrics_page: MetricsPage
+    energy: EnergyMeter
     max_body: int
     queue_s: float = 600.0

@@ -91,6 +91,8 @@ class Call:
         visit, client = self._visit, self._seat.client
         if client.engine.provider:
             await self._note_sending()
+        if client.engine.is_ours:
+            visit.box.energy.enter(self._opening.id)
         asked = time.monotonic()
         try:
             self._connection, self._waited_s = await client.ask(
@@ -125,6 +127,7 @@ class Call:
         # In one turn of the loop with the row: whoever sums the rows knows which calls are in them.
         self._seat.hold.settle(self.tokens, settlement.cost)
         await self._visit.box.ledger.settle(settlement)  # 6 ledger.settle
+        self._visit.box.metrics.settled(self._opening, settlement)
         if outcome is not Outcome.COMPLETE:
             opening = self._opening
             facts = {"code": error, "principal": opening.principal, "endpoint": opening.endpoint}
@@ -160,7 +163,7 @@ class Call:
             error=error,
             cost=cost,
             avoided_cost=avoided,
-            energy_mj=None,
+            energy_mj=visit.box.energy.leave(opening.id),
             settled_at=now_us(),
             id=opening.id,
         )

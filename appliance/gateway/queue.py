@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
 from typing import Final
@@ -38,9 +39,10 @@ _WAITING: Final = State.WAITING
 class Place:
     """One request's place: in the line first, unless a slot was free, and then in a slot of the engine."""
 
-    __slots__ = ("_asked_at", "_entry", "_news", "_queue", "_told")
+    __slots__ = ("_asked_at", "_entry", "_news", "_queue", "_told", "priority")
 
-    def __init__(self, queue: Queue, entry: Entry, now: float) -> None:
+    def __init__(self, queue: Queue, entry: Entry, priority: Priority, now: float) -> None:
+        self.priority = priority
         self._queue = queue
         self._entry = entry
         self._asked_at = now
@@ -158,6 +160,11 @@ class Queue:
         """How many requests stand in the line."""
         return self.scheduler.waiting
 
+    @property
+    def waiting_by_priority(self) -> Counter[str]:
+        """How many stand in the line for what."""
+        return Counter(place.priority.value for place in self._places.values())
+
     def ask(self, person: str, priority: Priority, tokens: int, deadline_s: float) -> Place:
         """Ask for a slot, with an estimate of the tokens; at once a place in a slot or in the line.
 
@@ -165,7 +172,7 @@ class Queue:
         """
         now = monotonic()
         entry = self.scheduler.ask(person, priority, tokens, now + deadline_s, now)
-        place = Place(self, entry, now)
+        place = Place(self, entry, priority, now)
         if entry.state is _WAITING:
             self._places[entry] = place
             self._arm()

@@ -68,7 +68,7 @@ class Router:
         except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
             note("bug", request.id, path=scope["path"], trace=traceback.format_exc())
             # Where an answer has begun the server takes no second one: it raises, and cuts the connection.
-            await respond_error(send, request, _internal(request.id))
+            await self._refuse(request, send, _internal(request.id))
 
     async def _refuse(self, request: Request, send: Send, error: ApplianceError) -> None:
         note("refused", request.id, code=error.code, path=request.scope["path"])

@@ -79,6 +79,11 @@ class LedgerWriter:
         self._checkpointer.close()
         self._connection.close()
 
+    @property
+    def owed(self) -> int:
+        """How many settlements could not be written yet."""
+        return len(self._owed)
+
     def take_id(self) -> int:
         """The next row's id. Ids are ours because this process is the only writer."""
         taken = self._next_id

@@ -214,6 +214,10 @@ class Books:
         for hold in list(self.live):
             hold.join(self._find(hold.asked, self.last).windows)
 
+    def current(self) -> list[Window]:
+        """Every window that somebody has asked in, and that is not over."""
+        return [window for window in self._windows.values() if self.last < window.end]
+
     def forget(self, now: int) -> None:
         """Forget all budgets, and what time it was: the clock was put back by much, so all is to be loaded anew."""
         self.last = now

@@ -24,6 +24,7 @@ ENDPOINTS: Final = (
     "batches",
     "files",
     "models",
+    "metrics",
 )
 PRIORITIES: Final = ("chat", "api", "background", "batch")
 

@@ -14,7 +14,7 @@ from tests.support.box import Box, bodies
 TABLE: tuple[Route, ...] = routes(object.__new__(Parts))
 
 # The least number of routes there has ever been since: raise it with each route, so that none is lost unseen.
-ROUTES = 13
+ROUTES = 14
 
 
 def test_no_route_is_lost_and_a_new_one_is_counted() -> None:

@@ -32,6 +32,11 @@ url = "{far}"
 provider = "far"
 model = "claude-x"
 max_tokens = 64
+[[prices]]
+model = "far-model"
+input = "3"
+cached = "0.3"
+output = "15"
 """
 
 

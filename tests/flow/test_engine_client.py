@@ -138,6 +138,23 @@ def test_a_connection_that_the_engine_closed_meanwhile_is_not_asked() -> None:
     run(test)
 
 
+def test_a_connection_that_the_engine_closes_as_it_is_asked_costs_no_wait() -> None:
+    async def test() -> None:
+        # The second request finds the first one's connection closed, and goes out again on a new one.
+        peer = Peer([CHUNKED, None, WHOLE, None, None])
+        async with asking(peer) as client:
+            assert await answer(client) == (200, b"hello")
+            connection, waited = await client.ask("/chat/completions", b"{}")
+            assert (connection.status, waited) == (200, 0.0)
+            assert await connection.read(1 << 30) == b"hello"
+            client.release(connection)
+            # An engine that does so on a new connection too is not there.
+            assert not await client.ready()
+        assert (peer.connections, len(peer.requests)) == (3, 5)
+
+    run(test)
+
+
 def test_an_idle_connection_is_closed_before_the_engine_would(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.engine.client._KEEP_ALIVE_S", 0.05)
 

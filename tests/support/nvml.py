@@ -23,7 +23,8 @@ class StubGpu:
     """One GPU. Sizes in bytes, `power` in milliwatts. A process is pid, bytes, name; a failure a query and its code.
 
     `clock` is the memory's highest in MHz, `sm` the processors' and `sm_now` where they are, `reasons` are NVML's
-    bits for why not higher. The query `all` stands for every query.
+    bits for why not higher. `load` in percent, `heat` in degrees Celsius, `draw` in milliwatts; each reading of the
+    energy is `energy` millijoules above the one before. The query `all` stands for every query.
     """
 
     name: str
@@ -36,6 +37,10 @@ class StubGpu:
     sm: int = 2100
     sm_now: int = 2000
     reasons: int = 0
+    load: int = 0
+    heat: int = 30
+    draw: int = 20_000
+    energy: int = 0
     capability: str = "8.9"
     active: bool = False
     mode: bool = False
@@ -45,7 +50,8 @@ class StubGpu:
 
     def lines(self) -> list[str]:
         """This GPU in the stub's words."""
-        plain = ("uuid", "total", "free", "bus", "clock", "power", "sm", "sm_now", "reasons", "capability")
+        memory = ("uuid", "total", "free", "bus", "clock", "capability")
+        plain = (*memory, "power", "sm", "sm_now", "reasons", "load", "heat", "draw", "energy")
         return [
             f"gpu {self.name}",
             *(f"{key} {getattr(self, key)}" for key in plain),
@@ -63,12 +69,15 @@ class Nvml:
 
     folder: Path
 
-    def environment(self, file: Path, *gpus: StubGpu, init: int = 0, cuda: int = 12040) -> dict[str, str]:
+    def environment(
+        self, file: Path, *gpus: StubGpu, init: int = 0, cuda: int = 12040, counts: int = 0
+    ) -> dict[str, str]:
         """What a child process's environment needs to meet these GPUs.
 
-        `init` other than 0 fails at once; `cuda` is what the driver runs, 12040 for 12.4.
+        `init` other than 0 fails at once; `cuda` is what the driver runs, 12040 for 12.4. With `counts` the driver is
+        gone when the cards are counted for that time.
         """
-        head = [f"init {init}", "driver 550.54.14", f"cuda {cuda}"]
+        head = [f"init {init}", "driver 550.54.14", f"cuda {cuda}", f"counts {counts}"]
         text = "\n".join([*head, *(line for gpu in gpus for line in gpu.lines())]) + "\n"
         # So that a test can write what is not UTF-8.
         file.write_bytes(text.encode(errors="surrogateescape"))
@@ -114,7 +123,7 @@ for _ in sys.stdin:
 
 
 def build(folder: Path, *, old: bool = False) -> Nvml:
-    """Compile the stub into a folder; an `old` one does not know clocks."""
+    """Compile the stub into a folder; an `old` one does not know clocks and energy."""
     source = ROOT / "tests/support/nvml_stub.c"
     library = folder / "libnvidia-ml.so.1"
     defined = ["-DOLD_DRIVER"] if old else []

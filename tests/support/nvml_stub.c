@@ -14,21 +14,22 @@ enum { GPUS = 16, PROCESSES = 16, FAILURES = 8, TEXT = 96 };
 
 typedef struct { unsigned long long total, free, used; } memory_t;                   /* nvmlMemory_t */
 typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } process_t; /* nvmlProcessInfo_v2_t */
+typedef struct { unsigned gpu, memory; } utilization_t;                               /* nvmlUtilization_t */
 typedef struct { char query[TEXT]; int code; } failure_t;
 typedef struct { process_t list[PROCESSES]; unsigned count; } processes_t;
 
 typedef struct {
     char name[TEXT], uuid[TEXT];
     memory_t memory;
-    unsigned bus, clock, power, sm, sm_now;
-    unsigned long long reasons;
+    unsigned bus, clock, power, sm, sm_now, load, heat, draw;
+    unsigned long long reasons, energy, used;
     int major, minor, active, mode;
     processes_t compute, graphics;
     failure_t failures[FAILURES];
     int failure_count;
 } gpu_t;
 
-static int up, init_code, cuda;
+static int up, init_code, cuda, counts_left; /* How often cards may be counted before the driver is gone. */
 static char driver[TEXT];
 static gpu_t gpus[GPUS];
 static unsigned gpu_count;
@@ -46,6 +47,7 @@ static void read_line(const char *key, const char *rest) {
     if (!strcmp(key, "init")) init_code = atoi(rest);
     else if (!strcmp(key, "driver")) snprintf(driver, TEXT, "%s", rest);
     else if (!strcmp(key, "cuda")) cuda = atoi(rest);
+    else if (!strcmp(key, "counts")) counts_left = atoi(rest);
     else if (!strcmp(key, "gpu")) snprintf(gpus[gpu_count++].name, TEXT, "%s", rest);
     else if (!strcmp(key, "uuid")) snprintf(gpu->uuid, TEXT, "%s", rest);
     else if (!strcmp(key, "total")) gpu->memory.total = strtoull(rest, 0, 10);
@@ -55,6 +57,10 @@ static void read_line(const char *key, const char *rest) {
     else if (!strcmp(key, "sm")) gpu->sm = atoi(rest);
     else if (!strcmp(key, "sm_now")) gpu->sm_now = atoi(rest);
     else if (!strcmp(key, "reasons")) gpu->reasons = strtoull(rest, 0, 10);
+    else if (!strcmp(key, "load")) gpu->load = atoi(rest);
+    else if (!strcmp(key, "heat")) gpu->heat = atoi(rest);
+    else if (!strcmp(key, "draw")) gpu->draw = atoi(rest);
+    else if (!strcmp(key, "energy")) gpu->energy = strtoull(rest, 0, 10);
     else if (!strcmp(key, "power")) gpu->power = atoi(rest);
     else if (!strcmp(key, "capability")) sscanf(rest, "%d.%d", &gpu->major, &gpu->minor);
     else if (!strcmp(key, "active")) gpu->active = atoi(rest);
@@ -134,6 +140,7 @@ int nvmlSystemGetProcessName(unsigned pid, char *to, unsigned size) {
 
 int nvmlDeviceGetCount_v2(unsigned *to) {
     *to = gpu_count;
+    if (counts_left && !--counts_left) up = 0;
     return up ? SUCCESS : UNINITIALIZED;
 }
 
@@ -203,6 +210,34 @@ int nvmlDeviceGetPowerManagementLimit(gpu_t *gpu, unsigned *to) {
     *to = gpu->power;
     return gpu->power ? SUCCESS : NOT_SUPPORTED;
 }
+
+int nvmlDeviceGetUtilizationRates(gpu_t *gpu, utilization_t *to) {
+    ANSWER(gpu);
+    to->gpu = gpu->load;
+    to->memory = 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetTemperature(gpu_t *gpu, unsigned sensor, unsigned *to) {
+    ANSWER(gpu);
+    *to = gpu->heat;
+    return sensor ? INVALID_ARGUMENT : SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(gpu_t *gpu, unsigned *to) {
+    ANSWER(gpu);
+    *to = gpu->draw;
+    return SUCCESS;
+}
+
+#ifndef OLD_DRIVER
+/* A counter that runs: each question finds `energy` millijoules more in it. */
+int nvmlDeviceGetTotalEnergyConsumption(gpu_t *gpu, unsigned long long *to) {
+    ANSWER(gpu);
+    *to = gpu->used += gpu->energy;
+    return SUCCESS;
+}
+#endif
 
 int nvmlDeviceGetDisplayActive(gpu_t *gpu, int *to) {
     ANSWER(gpu);
