@@ -48,13 +48,20 @@ def served_by(home: Home, settings: Settings) -> Deployment:
 def remote_engines(settings: Settings) -> tuple[Engine, ...]:
     """The engines behind a URL that the settings name."""
     return tuple(
-        remote_engine(role, url=wanted.url, model=wanted.model, api_key_file=wanted.api_key_file)
+        remote_engine(
+            role,
+            url=wanted.url,
+            model=wanted.model,
+            api_key_file=wanted.api_key_file,
+            # Else nobody has said how many it works on at once.
+            slots=wanted.slots if "slots" in wanted.model_fields_set else None,
+        )
         for role, wanted in settings.engines.items()
         if wanted.url is not None and wanted.model is not None
     )
 
 
-def remote_engine(role: str, url: str, model: str, api_key_file: str | None) -> Engine:
+def remote_engine(role: str, url: str, model: str, api_key_file: str | None, slots: int | None = None) -> Engine:
     """An engine that somebody else runs."""
     return Engine(
         role=role,
@@ -63,4 +70,5 @@ def remote_engine(role: str, url: str, model: str, api_key_file: str | None) -> 
         upstream_model=model,
         url=url,
         api_key_file=api_key_file,
+        slots=slots,
     )

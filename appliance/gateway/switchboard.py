@@ -20,8 +20,8 @@ from appliance.policy.routing import Router, Rules
 from appliance.terms import RoutingTerms
 
 Target = tuple[Engine, EngineClient]
-# An engine that others run has slots that nobody told us of.
-_SLOTS_ELSEWHERE: Final = 64
+# An engine that others run has slots that nobody told us of, and a line of its own.
+_SLOTS_ELSEWHERE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
