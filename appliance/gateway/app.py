@@ -20,6 +20,7 @@ from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
 from appliance.http.routes import Access, Route, Router
 from appliance.policy.grants import may_use, permit
+from appliance.policy.routing import AUTO
 
 BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
 _MODELS = "/v1/models"
@@ -52,6 +53,9 @@ async def models(box: Box, request: Request, send: Send) -> None:
         for name in engine.names
         if may_use(principal, (name, engine.model)) and not (engine.provider and near_only)
     ]
+    # One that stands for the others: who may use any of them may leave the choice to the rule.
+    if served.router.roles(principal.models).large and may_use(principal, (AUTO, *(str(one["id"]) for one in data))):
+        data.insert(0, _model(AUTO, None))
     await respond(send, request, 200, orjson.dumps({"object": "list", "data": data}), JSON)
 
 
@@ -64,8 +68,9 @@ async def model(box: Box, request: Request, send: Send) -> None:
     await respond(send, request, 200, orjson.dumps(_model(name, engine)), JSON)
 
 
-def _model(name: str, engine: Engine) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": engine.model}
+def _model(name: str, engine: Engine | None) -> dict[str, str | int | None]:
+    served_by = engine.model if engine else None
+    return {"id": name, "object": "model", "created": 0, "owned_by": "appliance", "served_by": served_by}
 
 
 async def health(request: Request, send: Send) -> None:

@@ -137,9 +137,11 @@ class Box:
         """Status, headers and JSON of a GET."""
         return self.request("GET", path, None, key)
 
-    def post(self, body: Any, key: str | None, path: str = "/v1/chat/completions") -> tuple[int, dict[str, str], Any]:
+    def post(
+        self, body: Any, key: str | None, path: str = "/v1/chat/completions", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
         """Status, headers and JSON of a POST; `body` is JSON, or bytes as they are."""
-        return self.request("POST", path, body, key)
+        return self.request("POST", path, body, key, headers)
 
     def open(self, key: str, body: dict[str, Any], path: str = "/v1/chat/completions") -> socket.socket:
         """A request sent by hand, so that the test can hang up where it likes."""
@@ -149,12 +151,15 @@ class Box:
         opened.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
         return opened
 
-    def request(self, method: str, path: str, body: Any, key: str | None) -> tuple[int, dict[str, str], Any]:
+    def request(
+        self, method: str, path: str, body: Any, key: str | None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
         """One request over one connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {**(more or {}), **({"authorization": f"Bearer {key}"} if key else {})}
         try:
-            connection.request(method, path, data, {"authorization": f"Bearer {key}"} if key else {})
+            connection.request(method, path, data, sent)
             response = connection.getresponse()
             said = response.read()
             headers = {name.lower(): value for name, value in response.getheaders()}
