@@ -80,6 +80,12 @@ def stop(root: int, patience: float = 10.0) -> None:
             _send(process.pid, signal.SIGKILL)
 
 
+def kill(root: int) -> None:
+    """SIGKILL to a process that we started and to its descendants, the root first: nobody gets to clean up."""
+    for process in sorted(tree(root), key=lambda process: process.pid != root):
+        _send(process.pid, signal.SIGKILL)
+
+
 def _alive(process: Process) -> bool:
     fields = _stat(process.pid)
     return bool(fields) and int(fields[_START_TICKS]) == process.start_ticks and fields[0] != "Z"
