@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -190,19 +190,24 @@ def _kept(ours: Peer, complete: list[str], times: int, left_open: int) -> Kills:
         rows = ledger.execute(
             "SELECT request_id, outcome, prompt_tokens, completion_tokens, exact FROM call"
         ).fetchall()
-        interrupted = ledger.execute("SELECT count(*) FROM call WHERE outcome = 'interrupted'").fetchone()[0]
+    return weigh(rows, complete, times, left_open, integrity)
+
+
+def weigh(
+    rows: Sequence[tuple[str, str, int, int, int]], complete: Sequence[str], times: int, left_open: int, integrity: str
+) -> Kills:
+    """What ledger rows (request id, outcome, tokens of prompt and completion, exact) say of the answers that came."""
     by_id = {row[0]: row[1:] for row in rows}
     held = set(complete)
+    right = ("complete", PROMPT_TOKENS, COMPLETION_TOKENS, 1)
     return Kills(
         kills=times,
         complete=len(complete),
-        interrupted=interrupted,
+        interrupted=sum(row[1] == "interrupted" for row in rows),
         # An answer that shares its id with another has no row of its own.
         without_row=sum(by_id.get(one, ("",))[0] != "complete" for one in held) + len(complete) - len(held),
         charged_twice=len(rows) - len(by_id),
-        charged_wrong=sum(
-            row[1:] != (PROMPT_TOKENS, COMPLETION_TOKENS, 1) for row in by_id.values() if row[0] == "complete"
-        ),
+        charged_wrong=sum(row != right for row in by_id.values() if row[0] == "complete"),
         open=left_open,
         integrity=integrity,
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import environment, processes, tools
@@ -184,48 +184,69 @@ def naive(folder: Path, engine_port: int) -> Recipe:
 
 # What its documentation calls the configuration for production, less what needs a database, Redis or Slack.
 _LITELLM_FOR_PRODUCTION: dict[str, dict[str, object]] = {
-    "litellm_settings": {"request_timeout": 600, "set_verbose": False, "json_logs": True},
+    "litellm_settings": {
+        "request_timeout": 600,
+        "set_verbose": False,
+        "json_logs": True,
+        "callbacks": [],
+        "num_retries": 0,
+    },
     "general_settings": {"disable_spend_logs": True, "disable_error_logs": True},
 }
 _LITELLM_MODE = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
 _LITELLM_KEY = "sk-bench-0123456789abcdef"
 
 
-def litellm(folder: Path, engine_port: int, *, production: bool = True, options: tuple[str, ...] = ()) -> Recipe:
-    """LiteLLM's proxy with one model, one master key and one worker; no database, no callbacks, no telemetry."""
-    model = {"model": f"openai/{tools.MODEL}", "api_base": f"http://127.0.0.1:{engine_port}/v1", "api_key": "none"}
-    settings = json.loads(json.dumps(_LITELLM_FOR_PRODUCTION)) if production else {}
-    settings["model_list"] = [{"model_name": tools.MODEL, "litellm_params": model}]
-    settings.setdefault("general_settings", {})["master_key"] = _LITELLM_KEY
-    config = folder / "config.yaml"
-    config.write_text(json.dumps(settings, indent=1))  # JSON is YAML too
-    # Its price list would be fetched from outside at each start; the copy in the package is as good.
-    around = _CLEAN | {"HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    around |= _LITELLM_MODE if production else {}
-    programs = environment.programs()
-    around["PATH"] = f"{programs}:{around['PATH']}"
-    command = [str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--telemetry", "False"]
-    return Recipe(
-        f"LiteLLM {environment.version('litellm')}",
-        lambda port: [*command, *options, "--port", str(port)],
-        "/health/liveliness",
-        _LITELLM_KEY,
-        around,
-    )
+def litellm(folder: Path, engine_port: int) -> Recipe:
+    """LiteLLM's proxy with what its documentation recommends for production."""
+    return _litellm(folder, engine_port, _LITELLM_FOR_PRODUCTION, _LITELLM_MODE)
 
 
 def litellm_as_it_comes(folder: Path, engine_port: int) -> Recipe:
     """LiteLLM with nothing set but the model and the key."""
-    return _named(litellm(folder, engine_port, production=False), "as it comes")
+    return _litellm(folder, engine_port, {}, {}, name=", as it comes")
 
 
 def litellm_on_granian(folder: Path, engine_port: int) -> Recipe:
     """LiteLLM for production on the other server that its documentation offers."""
-    return _named(litellm(folder, engine_port, options=("--run_granian",)), "on Granian")
+    found = _litellm(folder, engine_port, _LITELLM_FOR_PRODUCTION, _LITELLM_MODE, name=", on Granian")
+    return replace(found, command=lambda port: [*found.command(port), "--run_granian"])
 
 
-def _named(recipe: Recipe, more: str) -> Recipe:
-    return Recipe(f"{recipe.title} {more}", recipe.command, recipe.health, recipe.key, recipe.environment)
+def litellm_with_rust(folder: Path, engine_port: int) -> Recipe:
+    """LiteLLM for production with its optional Rust parts switched on."""
+    return _litellm(
+        folder, engine_port, _LITELLM_FOR_PRODUCTION, _LITELLM_MODE | {"LITELLM_RUST": "true"}, name=", with Rust"
+    )
+
+
+def _litellm(
+    folder: Path, engine_port: int, settings: dict[str, dict[str, object]], more: dict[str, str], name: str = ""
+) -> Recipe:
+    """LiteLLM's proxy with one model, one master key and one worker; no database, no callbacks, no telemetry."""
+    model = {"model": f"openai/{tools.MODEL}", "api_base": f"http://127.0.0.1:{engine_port}/v1", "api_key": "none"}
+    general = settings.get("general_settings", {}) | {"master_key": _LITELLM_KEY}
+    models = [{"model_name": tools.MODEL, "litellm_params": model}]
+    config = folder / "config.yaml"
+    # JSON is YAML too.
+    config.write_text(json.dumps({**settings, "model_list": models, "general_settings": general}, indent=1))
+    programs = environment.programs()
+    around = {
+        **_CLEAN,
+        "HOME": str(folder),
+        "PATH": f"{programs}:{_CLEAN['PATH']}",
+        # Its price list would be fetched from outside at each start; the copy in the package is as good.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        **more,
+    }
+    command = [str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--telemetry", "False"]
+    return Recipe(
+        title=f"LiteLLM {environment.version('litellm')}{name}",
+        command=lambda port: [*command, "--port", str(port)],
+        health="/health/liveliness",
+        key=_LITELLM_KEY,
+        environment=around,
+    )
 
 
 MAKERS: dict[str, Callable[[Path, int], Recipe]] = {
@@ -236,5 +257,6 @@ MAKERS: dict[str, Callable[[Path, int], Recipe]] = {
     "litellm": litellm,
     "litellm-as-it-comes": litellm_as_it_comes,
     "litellm-granian": litellm_on_granian,
+    "litellm-rust": litellm_with_rust,
 }
 USUAL = ("nginx", "bare", "naive", "litellm")

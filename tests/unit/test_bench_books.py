@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import environment
-from bench.books import HangUps, Kills, Limits, SlowReaders, check_hang_ups, check_kills, check_slow_readers
+from bench.books import HangUps, Kills, Limits, SlowReaders, check_hang_ups, check_kills, check_slow_readers, weigh
 from bench.peers import MAKERS, USUAL
 from bench.tools import ROOT
 
@@ -37,6 +37,20 @@ def test_right_books_keep_every_limit() -> None:
 )
 def test_one_wrong_count_after_the_kills_is_broken(wrong: dict[str, int]) -> None:
     assert sum(not one.kept for one in check_kills(replace(RIGHT, **wrong))) == 1  # type: ignore[arg-type]
+
+
+def test_rows_are_held_against_the_answers_that_came() -> None:
+    rows = [
+        ("a", "complete", 20, 64, 1),
+        ("b", "complete", 20, 64, 0),
+        ("c", "interrupted", 0, 3, 0),
+        ("d", "complete", 20, 64, 1),
+        ("d", "complete", 20, 64, 1),
+    ]
+    found = weigh(rows, ["a", "a", "b", "c", "lost"], 3, 1, "ok")
+    assert found == Kills(
+        kills=3, complete=5, interrupted=1, without_row=3, charged_twice=1, charged_wrong=1, open=1, integrity="ok"
+    ), "one answer is lost, one was only interrupted, one has to share a row"
 
 
 def test_one_stream_cancelled_late_or_not_settled_is_broken() -> None:
