@@ -66,6 +66,7 @@ def main() -> int:
 
 def measure(plan: Plan) -> report.Table:
     """All rounds over all peers, and the long run if it is wanted."""
+    title = _title(plan)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, tools.Engine() as engine:
         everyone, absent = _make(plan, Path(folder), engine.port)
         try:
@@ -85,7 +86,7 @@ def measure(plan: Plan) -> report.Table:
     figures = report.summarise(samples, {peer.name: peer.cold_starts for peer in everyone})
     titles = {peer.name: peer.recipe.title for peer in everyone}
     checks = [*report.check(samples, figures, Limits()), *growth]
-    return report.Table(_title(plan), titles, figures, checks, absent)
+    return report.Table(title, titles, figures, checks, absent)
 
 
 def _make(plan: Plan, folder: Path, engine_port: int) -> tuple[list[Peer], dict[str, str]]:

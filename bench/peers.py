@@ -259,4 +259,4 @@ MAKERS: dict[str, Callable[[Path, int], Recipe]] = {
     "litellm-granian": litellm_on_granian,
     "litellm-rust": litellm_with_rust,
 }
-USUAL = ("nginx", "bare", "naive", "litellm")
+USUAL = ("nginx", "bare", "naive", "litellm", "litellm-granian")

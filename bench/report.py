@@ -131,12 +131,7 @@ def check(samples: Sequence[Sample], figures: Mapping[str, Figures], limits: Lim
     found += [
         Check(f"CPU us a chunk, {case.name}", ours.cpu_us_per_chunk[case], limits.cpu_us_per_chunk) for case in STREAMS
     ]
-    if LITELLM in figures:
-        ratios = times(samples, LITELLM, OURS, LIMITED)
-        found += [
-            Check(f"LiteLLM's CPU over ours, {case.name}", ratio, limits.times_litellm, at_least=True)
-            for case, ratio in ratios.items()
-        ]
+    found += _check_litellm(samples, [peer for peer in figures if peer.startswith(LITELLM)], limits)
     if BARE in figures:
         ratios = times(samples, OURS, BARE, (PLAIN[1], STREAMS[0]))
         found += [
@@ -151,6 +146,22 @@ def check(samples: Sequence[Sample], figures: Mapping[str, Figures], limits: Lim
         Check("PSS MiB, the highest of all cases", ours.pss_mib, limits.pss_mib),
         Check("cold start s", ours.cold_start_seconds, limits.cold_start_seconds),
         Check("failed requests", ours.errors, limits.errors),
+    ]
+
+
+def _check_litellm(samples: Sequence[Sample], configurations: Sequence[str], limits: Limits) -> list[Check]:
+    """Against the best of its configurations that were measured, case by case."""
+    if not configurations:
+        return []
+    ratios = [times(samples, one, OURS, LIMITED) for one in configurations]
+    return [
+        Check(
+            f"LiteLLM's CPU over ours, {case.name}",
+            min(ratio[case] for ratio in ratios),
+            limits.times_litellm,
+            at_least=True,
+        )
+        for case in LIMITED
     ]
 
 

@@ -22,6 +22,7 @@ BUILD = BENCH / "build"
 MODEL = "fake-model"
 PATIENCE_SECONDS = 30
 ENGINE_LIFETIME_SECONDS = 3600
+CONTROL_SECONDS = 30.0  # it has one thread, which may be busy writing long answers
 
 
 class BenchError(Exception):
@@ -117,7 +118,7 @@ class Engine:
     def control(self, **settings: int) -> dict[str, int]:
         """Changes the settings named (see upstream.c) and returns the counters."""
         query = "&".join(f"{name}={value}" for name, value in settings.items())
-        status, body = get(self.port, f"/control?{query}")
+        status, body = get(self.port, f"/control?{query}", timeout=CONTROL_SECONDS)
         if status != 200:
             raise BenchError("the fake engine no longer answers")
         counters: dict[str, int] = json.loads(body)["counters"]
@@ -129,9 +130,11 @@ def place() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = named[0] if named else platform.machine()
+    load = os.getloadavg()[0]
     return (
         f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, Python {platform.python_version()}, "
-        f"{processor}, {len(os.sched_getaffinity(0))} CPUs shared by all."
+        f"{processor}, {len(os.sched_getaffinity(0))} CPUs shared by all, "
+        f"load average {load:.1f}."
     )
 
 

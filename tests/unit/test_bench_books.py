@@ -19,7 +19,7 @@ RIGHT = Kills(
 
 def test_right_books_keep_every_limit() -> None:
     checks = check_hang_ups(HangUps(20, 20, 40.0, 20), Limits()) + check_kills(RIGHT)
-    checks += check_slow_readers(SlowReaders(64, 700.0, 750.0, 4.0, 0), Limits())
+    checks += check_slow_readers(SlowReaders(64, 700.0, 750.0, 70.0, 0), Limits())
     assert all(one.kept for one in checks)
 
 

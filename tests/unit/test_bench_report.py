@@ -91,6 +91,12 @@ def test_a_limit_is_broken_by_what_exceeds_it(
     assert {name.split(",")[0] for name, kept in found.items() if not kept} == {name.split(",")[0] for name in broken}
 
 
+def test_the_best_configuration_of_litellm_is_the_one_that_counts() -> None:
+    found = verdicts(samples(OURS, 0.2, 5.0) + samples(LITELLM, 14.0, 700.0) + samples(f"{LITELLM}-x", 11.9, 800.0))
+    assert not found["LiteLLM's CPU over ours, plain, 16 clients"]
+    assert found["LiteLLM's CPU over ours, stream of 64, 0 ms apart, 16 clients"]
+
+
 def test_flatness_is_the_last_case_over_the_second() -> None:
     name = "CPU a request with 256 clients over that with 16"
     found = [
