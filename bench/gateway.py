@@ -149,10 +149,10 @@ def _long_run(engine: tools.Engine, ours: Peer) -> list[Check]:
         ours.wait_for("/ready")
         first = _load(ours, LONG_CASE, LONG_LIMIT_SECONDS, LONG_FIRST)
         time.sleep(SETTLE_SECONDS)
-        early = processes.pss_mib(ours.pid)
+        early = processes.own_mib(ours.pid)
         rest = _load(ours, LONG_CASE, LONG_LIMIT_SECONDS, LONG_REQUESTS - LONG_FIRST)
         time.sleep(SETTLE_SECONDS)
-        late = processes.pss_mib(ours.pid)
+        late = processes.own_mib(ours.pid)
     finally:
         ours.stop()
     missing = LONG_REQUESTS - first.finished - rest.finished

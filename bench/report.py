@@ -168,7 +168,9 @@ def _check_litellm(samples: Sequence[Sample], configurations: Sequence[str], lim
 def check_growth(early_mib: float, late_mib: float, failed: int, limits: Limits) -> list[Check]:
     """What the long run is held against: PSS after its first requests and at its end, and its errors."""
     return [
-        Check(f"PSS MiB grown in the long run, from {early_mib:.1f}", late_mib - early_mib, limits.growth_mib),
+        Check(
+            f"PSS MiB grown in the long run, files apart, from {early_mib:.1f}", late_mib - early_mib, limits.growth_mib
+        ),
         Check("failed requests of the long run", failed, limits.errors),
     ]
 
