@@ -38,7 +38,7 @@ class Limits:
     pss_mib: float = 64.0  # the highest of all cases
     cold_start_seconds: float = 1.5
     errors: int = 0
-    growth_mib: float = 2.0  # PSS after 100,000 requests over that after the first 10,000
+    growth_mib: float = 2.0  # PSS less the pages of files, after 100,000 requests over that after the first 10,000
 
 
 @dataclass(frozen=True)
