@@ -11,6 +11,8 @@
  *   -w SECONDS    give an answer up after these (default 15)
  *   -k EVENTS     hang up once this many events of a stream have come
  *   -s BYTES      read at most this many bytes a second on each connection
+ *   -i FILE       write there the x-request-id of every answer that a reader would call complete, one a line: a plain
+ *                 one that came whole, a stream from its finish reason on, also when it broke off after that
  *
  * Prints one JSON object. `ok` is a 200 that came whole; a stream is whole when [DONE] came and no error event did.
  * `rps` and the times (ms; to the first token is to the first byte of the body) are of ok answers only.
@@ -45,14 +47,15 @@ static const char *const OUTCOME_NAMES[OUTCOMES] = {"answered",   "hung_up",    
 
 struct client {
     int fd; /* -1: not connected */
-    bool connected, busy, close_after, is_stream, done_seen, error_seen, extension;
+    bool connected, busy, close_after, is_stream, done_seen, finish_seen, error_seen, extension;
     enum part part;
     int status;
     size_t sent, head_length, line_length;
     long long left; /* body or chunk bytes to come; -1: until the connection closes */
     long events;
     long long start_ns, first_ns, resume_ns;
-    char head[8192], line[16]; /* `line` keeps the beginning of the current event line */
+    char head[8192], line[1024]; /* `line` keeps the beginning of the current event line */
+    char id[64];
 };
 
 static struct {
@@ -61,7 +64,9 @@ static struct {
     char headers[4096];
     long requests, hang_up_after, slow_bytes;
     double seconds, patience;
-} options = {.clients = 1, .path = "/v1/chat/completions", .requests = 20000, .seconds = 10, .patience = 15};
+    size_t line_kept; /* of an event line; all that is looked at, so that nothing is copied in vain */
+    FILE *ids;
+} options = {.line_kept = 15, .clients = 1, .path = "/v1/chat/completions", .requests = 20000, .seconds = 10, .patience = 15};
 
 static struct {
     long issued, finished, ok, events, connects, outcomes[OUTCOMES], statuses[600];
@@ -127,8 +132,16 @@ static void note_error(const char *text, size_t length)
         snprintf(tally.first_error, sizeof tally.first_error, "%.*s", (int)(length < 200 ? length : 200), text);
 }
 
+static void note_id(const struct client *c, enum outcome outcome)
+{
+    bool complete = c->is_stream ? c->finish_seen || c->done_seen : outcome == ANSWERED;
+    if (options.ids && c->status == 200 && complete)
+        fprintf(options.ids, "%s\n", c->id);
+}
+
 static void record(struct client *c, enum outcome outcome, long long now)
 {
+    note_id(c, outcome);
     bool whole = !c->is_stream || (c->done_seen && !c->error_seen);
     if (outcome == ANSWERED && c->status == 200 && !whole)
         outcome = INCOMPLETE;
@@ -168,7 +181,8 @@ static void next(struct client *c)
         return;
     tally.issued++;
     c->busy = true;
-    c->close_after = c->is_stream = c->done_seen = c->error_seen = c->extension = false;
+    c->close_after = c->is_stream = c->done_seen = c->finish_seen = c->error_seen = c->extension = false;
+    c->id[0] = '\0';
     c->part = HEAD;
     c->status = 0;
     c->sent = c->head_length = c->line_length = 0;
@@ -215,6 +229,7 @@ static void end_of_line(struct client *c)
         return;
     const char *data = c->line + 5 + strspn(c->line + 5, " ");
     c->events++;
+    c->finish_seen |= options.ids && strstr(data, "\"finish_reason\":\"") != NULL;
     c->done_seen |= !strncmp(data, "[DONE]", 6);
     c->error_seen |= !strncmp(data, "{\"error\"", 8);
 }
@@ -230,7 +245,7 @@ static void take_body(struct client *c, const char *p, size_t length)
         note_error(p, length);
     while (c->is_stream && p < end) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
-        size_t seen = (size_t)((newline ? newline : end) - p), room = sizeof c->line - 1 - c->line_length;
+        size_t seen = (size_t)((newline ? newline : end) - p), room = options.line_kept - c->line_length;
         size_t kept = seen < room ? seen : room;
         memcpy(c->line + c->line_length, p, kept);
         c->line_length += kept;
@@ -243,6 +258,9 @@ static void take_body(struct client *c, const char *p, size_t length)
 static void parse_head(struct client *c)
 {
     const char *length = strcasestr(c->head, "\r\ncontent-length:");
+    const char *id = options.ids ? strcasestr(c->head, "\r\nx-request-id:") : NULL;
+    if (id)
+        sscanf(id + strlen("\r\nx-request-id:"), " %63s", c->id);
     c->status = c->head_length > 12 ? atoi(c->head + strlen("HTTP/1.1 ")) : 0;
     c->is_stream = strcasestr(c->head, "text/event-stream") != NULL;
     c->close_after = strcasestr(c->head, "\r\nconnection: close") != NULL;
@@ -485,10 +503,21 @@ static void add_header(const char *header)
     }
 }
 
+/* With ids the lines are searched for a finish reason, so they are kept. */
+static void open_ids(const char *path)
+{
+    options.ids = fopen(path, "w");
+    options.line_kept = sizeof clients[0].line - 1;
+    if (!options.ids) {
+        perror("loadgen: cannot write the ids");
+        exit(2);
+    }
+}
+
 static void read_options(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "p:u:H:c:n:t:w:k:s:")) != -1) {
+    while ((option = getopt(argc, argv, "p:u:H:c:n:t:w:k:s:i:")) != -1) {
         switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'u': options.path = optarg; break;
@@ -499,6 +528,7 @@ static void read_options(int argc, char **argv)
         case 'w': options.patience = atof(optarg); break;
         case 'k': options.hang_up_after = atol(optarg); break;
         case 's': options.slow_bytes = atol(optarg); break;
+        case 'i': open_ids(optarg); break;
         default: exit(2);
         }
     }
@@ -540,5 +570,7 @@ int main(int argc, char **argv)
     stop_ns = begin_ns + seconds_ns(options.seconds);
     run();
     report();
+    if (options.ids && fclose(options.ids))
+        return 2;
     return 0;
 }

@@ -56,12 +56,26 @@ def cpu_seconds(root: int) -> float:
 
 def pss_mib(root: int) -> float:
     """Proportional set size of the tree in MiB: a page shared by n processes counts 1/n in each."""
+    return _memory(root, "Pss:") / 1024
+
+
+def own_mib(root: int) -> float:
+    """The part of that which is no file's, in MiB: what the tree has taken for its data.
+
+    Of a file's pages, the programs and libraries above all, the share changes whenever any process on the machine that
+    has mapped them too begins or ends. For growth that is noise.
+    """
+    return (_memory(root, "Pss:") - _memory(root, "Pss_File:")) / 1024
+
+
+def _memory(root: int, name: str) -> int:
+    """The sum of one line of smaps_rollup over the tree, in KiB."""
     kib = 0
     for process in tree(root):
         for line in _read(process.pid, "smaps_rollup").splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(name):
                 kib += int(line.split()[1])
-    return kib / 1024
+    return kib
 
 
 def stop(root: int, patience: float = 10.0) -> None:
@@ -78,6 +92,12 @@ def stop(root: int, patience: float = 10.0) -> None:
     for process in family:
         if _alive(process):
             _send(process.pid, signal.SIGKILL)
+
+
+def kill(root: int) -> None:
+    """SIGKILL to a process that we started and to its descendants, the root first: nobody gets to clean up."""
+    for process in sorted(tree(root), key=lambda process: process.pid != root):
+        _send(process.pid, signal.SIGKILL)
 
 
 def _alive(process: Process) -> bool:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import shutil
+import socket
 import subprocess
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
 BUILD = BENCH / "build"
 MODEL = "fake-model"
-PATIENCE_SECONDS = 15
+PATIENCE_SECONDS = 30
 ENGINE_LIFETIME_SECONDS = 3600
+CONTROL_SECONDS = 30.0  # it has one thread, which may be busy writing long answers
 
 
 class BenchError(Exception):
@@ -46,6 +52,7 @@ class Load:
 
     finished: int
     failed: int
+    hung_up: int
     rps: float
     p50: float
     p99: float
@@ -111,42 +118,73 @@ class Engine:
     def control(self, **settings: int) -> dict[str, int]:
         """Changes the settings named (see upstream.c) and returns the counters."""
         query = "&".join(f"{name}={value}" for name, value in settings.items())
-        status, body = get(self.port, f"/control?{query}")
+        status, body = get(self.port, f"/control?{query}", timeout=CONTROL_SECONDS)
         if status != 200:
             raise BenchError("the fake engine no longer answers")
         counters: dict[str, int] = json.loads(body)["counters"]
         return counters
 
 
-def run_load(port: int, case: Case, *, seconds: float, requests: int, key: str | None = None) -> Load:
-    """Loads 127.0.0.1:`port` until `seconds` are over or `requests` have been sent."""
+def place() -> str:
+    """When and where something is measured, for the head of a report."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = named[0] if named else platform.machine()
+    load = os.getloadavg()[0]
+    return (
+        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, Python {platform.python_version()}, "
+        f"{processor}, {len(os.sched_getaffinity(0))} CPUs shared by all, "
+        f"load average {load:.1f}."
+    )
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def load_command(port: int, case: Case, *, seconds: float, requests: int, key: str | None = None) -> list[str]:
+    """How the load generator is started: until `seconds` are over or `requests` have been sent."""
     command = [str(tool("loadgen")), "-p", str(port), "-c", str(case.clients), "-n", str(requests)]
     command += ["-t", str(seconds), "-w", str(PATIENCE_SECONDS)]
     if key is not None:
         command += ["-H", f"Authorization: Bearer {key}"]
+    return command
+
+
+def run_load(
+    port: int, case: Case, *, seconds: float, requests: int, key: str | None = None, more: Sequence[str] = ()
+) -> Load:
+    """Loads 127.0.0.1:`port` until `seconds` are over or `requests` have been sent; `more` goes to loadgen."""
+    command = [*load_command(port, case, seconds=seconds, requests=requests, key=key), *more]
     limit = seconds + PATIENCE_SECONDS + 10
     try:
-        done = subprocess.run(command, input=_body(case), capture_output=True, text=True, timeout=limit, check=True)
+        done = subprocess.run(command, input=body(case), capture_output=True, text=True, timeout=limit, check=True)
     except (subprocess.SubprocessError, OSError) as error:
         raise BenchError(f"the load generator failed: {error}") from error
     return _load(json.loads(done.stdout))
 
 
-def _body(case: Case) -> str:
-    body: dict[str, Any] = {
+def body(case: Case) -> str:
+    """The request of a case, as JSON."""
+    request: dict[str, Any] = {
         "model": MODEL,
         "messages": [{"role": "user", "content": "Say something short about good neighbours."}],
         "max_tokens": 64,
     }
     if case.chunks:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return json.dumps(body, separators=(",", ":"))
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(request, separators=(",", ":"))
 
 
 def _load(result: dict[str, Any]) -> Load:
     return Load(
         finished=result["finished"],
         failed=result["failed"],
+        hung_up=result["hung_up"],
         rps=result["rps"],
         p50=result["latency_ms"]["p50"],
         p99=result["latency_ms"]["p99"],
