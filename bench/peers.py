@@ -102,15 +102,20 @@ def make(name: str, parent: Path, engine_port: int) -> Peer:
 
 
 def box_under_test(folder: Path, engine_port: int) -> Recipe:
-    """Our gateway as it is measured: everything that a real box has switched on belongs here.
-
-    Today that is one key. Budgets and the queue's shares are to be created here too, by the command line.
-    """
+    """Our gateway as it is measured, with what a real box has switched on: a key, four budgets, the fair queue."""
     place = ["--config", str(folder / "appliance.toml"), "--state", str(folder / "state")]
     appliance = [sys.executable, "-m", "appliance", *place]
     engine = f'[engines.chat]\nurl = "http://127.0.0.1:{engine_port}/v1"\nmodel = "{tools.MODEL}"\n'
     (folder / "appliance.toml").write_text(engine)
     key = _create_key([*appliance, "keys", "create", "--owner", "bench", "--json"])
+    for whose, unit, per in (
+        (("user", "bench"), "--tokens", "day"),
+        (("model", tools.MODEL), "--tokens", "month"),
+        (("box",), "--tokens", "month"),
+        (("box",), "--requests", "minute"),
+    ):
+        budget = [*appliance, "budgets", "set", *whose, unit, "1000000000000", "--per", per]
+        subprocess.run(budget, cwd=ROOT, capture_output=True, timeout=COMMAND_LIMIT_SECONDS, check=True)
     return Recipe("ours", lambda port: [*appliance, "serve", "--port", str(port)], "/health", key)
 
 
