@@ -8,7 +8,7 @@
     6 ledger.settle  what it came to is on record before its end goes out
     7 audit          what did not end well is noted
 
-What is particular to an address is in its `Endpoint`. Steps 1 to 4 stand in `ask`: whatever they
+What is particular to an address is in its `Endpoint`. Steps 1 to 4 stand in `ask` and `serve`: whatever they
 raise leaves as a proper HTTP error, since no answer has begun. Steps 5 to 7 are `Call.run`, where an
 answer may have. What generates nothing is on no record: it ends with `count`.
 """
@@ -55,8 +55,12 @@ class Box:
 
 async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:
     """Answer one request."""
+    await serve(endpoint, box, box.credentials.resolve(request.credential(), request.peer), request, send)  # 1
+
+
+async def serve(endpoint: Endpoint, box: Box, principal: Principal, request: Request, send: Send) -> None:
+    """Steps 2 to 7, for a principal that is known."""
     began = time.monotonic()
-    principal = box.credentials.resolve(request.credential(), request.peer)  # 1 authenticate
     body = await request.body(box.max_body)
     wanted = endpoint.read(body)  # 2 decide
     engine, client = box.switchboard.now.route(wanted.model)  # 3 route
