@@ -17,7 +17,10 @@ from appliance.config.paths import Home
 from appliance.deployment import Service
 from appliance.errors import ApplianceError
 from appliance.gateway.app import Application, BoxFactory
+from appliance.gateway.batch_runner import working
+from appliance.gateway.batches import Batches
 from appliance.gateway.chat import Box
+from appliance.gateway.files import Files
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.reload import reloading
 from appliance.gateway.switchboard import Switchboard
@@ -61,7 +64,19 @@ def serve(service: Service) -> None:
         try:
             with reloading(home.deployment, service.remote, switchboard):
                 gate = CloudGate(service.cloud)
-                yield Box(credentials, switchboard, ledger, under_way, Watchman(), service.max_body, gate)
+                box = Box(
+                    credentials,
+                    switchboard,
+                    ledger,
+                    under_way,
+                    Watchman(),
+                    service.max_body,
+                    gate,
+                    Files(home.files, service.max_file),
+                    Batches(home.files),
+                )
+                async with working(box, service.batch_lines):
+                    yield box
         finally:
             switchboard.close()
             ledger.close()

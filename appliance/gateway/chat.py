@@ -26,7 +26,9 @@ from appliance.engine.client import EngineClient
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 from appliance.gateway.answers import Answer
+from appliance.gateway.batches import Batches
 from appliance.gateway.endpoints import Endpoint
+from appliance.gateway.files import Files
 from appliance.gateway.hold import unheld
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.switchboard import Switchboard
@@ -51,6 +53,8 @@ class Box:
     watchman: Watchman
     max_body: int
     cloud: CloudGate
+    files: Files
+    batches: Batches
 
 
 async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:

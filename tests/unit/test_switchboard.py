@@ -16,8 +16,10 @@ from appliance.accounts.resolve import Credentials
 from appliance.cloud.gate import CloudGate
 from appliance.deployment import Deployment, Engine
 from appliance.errors import ApplianceError
+from appliance.gateway.batches import Batches
 from appliance.gateway.chat import Box, ask
 from appliance.gateway.endpoints import CHAT
+from appliance.gateway.files import Files
 from appliance.gateway.hold import unheld
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.reload import reload, reloading
@@ -235,6 +237,13 @@ def test_each_signal_takes_what_was_written_and_a_late_one_nothing(tmp_path: Pat
     run(test)
 
 
+def kept(folder: Path) -> tuple[Files, Batches]:
+    """Files and batches in a folder of their own."""
+    own = folder / "files"
+    own.mkdir()
+    return Files(own, 1000), Batches(own)
+
+
 def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
     database = tmp_path / "appliance.db"
     schema.ensure(database)
@@ -244,7 +253,7 @@ def test_a_request_counts_from_its_routing_to_its_end(tmp_path: Path) -> None:
     async def test() -> None:
         board, sent = Switchboard(of(A), 0), list[Message]()
         ledger, credentials = LedgerWriter(database), Credentials(database)
-        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000, CloudGate(None))
+        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000, CloudGate(None), *kept(tmp_path))
         scope = {"headers": [(b"authorization", f"Bearer {key}".encode())]}
 
         async def receive() -> Message:
@@ -276,7 +285,7 @@ def test_a_key_for_one_model_is_refused_the_one_that_serves_after_an_exchange(tm
     async def test() -> None:
         board, client = Switchboard(of(HELD), 0), Client()
         ledger, credentials = LedgerWriter(database), Credentials(database)
-        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000)
+        box = Box(credentials, board, ledger, UnderWay(1), Watchman(), 1000, CloudGate(None), *kept(tmp_path))
         messages = [{"type": "http.request", "body": b'{"model":"chat","messages":[{"role":"user","content":"x"}]}'}]
 
         async def receive() -> Message:
