@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from appliance.gateway.batches import journal_of
 from appliance.gateway.files import Files, Stored, now_s
 from appliance.policy.batches import (
     MOST_FAULTS,
@@ -41,11 +42,6 @@ class Courtesy:
         if time.perf_counter() - self._began > _TURN_S:
             time.sleep(_TURN_S)
             self._began = time.perf_counter()
-
-
-def journal_of(folder: Path, batch: Batch) -> Path:
-    """Where the finished lines of a batch are until it ends."""
-    return folder / f"{batch.id}.work.jsonl"
 
 
 def read_input(path: Path, reader: Reader, max_body: int, ended: threading.Event) -> Iterator[Line | Fault]:
@@ -101,7 +97,7 @@ def write_results(files: Files, batch: Batch, max_body: int, ended: threading.Ev
     """
     output, error = files.stage(batch.output), files.stage(batch.error)
     try:
-        good, done = _sort(journal_of(files.folder, batch), output.file, error.file)
+        good, done = _sort(journal_of(files.folder, batch.id), output.file, error.file)
         bad = len(done) - good
         if batch.reason is not None:
             bad += _add_rest(files.path(batch.input_file_id), batch, max_body, done, error.file, ended)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
-from appliance.gateway.batch_files import check_input, journal_of, read_input, write_results
+from appliance.gateway.batch_files import check_input, read_input, write_results
 from appliance.gateway.batch_line import Answered, ask_line
 from appliance.gateway.batch_turns import Turns
-from appliance.gateway.batches import mark
+from appliance.gateway.batches import journal_of, mark
 from appliance.gateway.endpoints import ENDPOINTS
 from appliance.gateway.files import now_s
 from appliance.policy.batches import (
@@ -196,7 +196,7 @@ class Work:
     async def _open(self) -> None:
         """Open the journal, which says what is done, and the input."""
         batch, box = self.batch, self._box
-        journal = journal_of(box.files.folder, batch)
+        journal = journal_of(box.batches.folder, self.id)
         self._journal = await asyncio.to_thread(JsonLines, journal, self._remember)
         path = box.files.path(batch.input_file_id)
         self._input = read_input(path, Reader(batch.endpoint), box.max_body, self._read_enough)
@@ -265,7 +265,7 @@ class Work:
 
     async def _finish(self) -> None:
         """Write the results, and say that it has ended."""
-        files, folder = self._box.files, self._box.batches.folder
+        files = self._box.files
         while True:
             try:
                 found = await asyncio.to_thread(write_results, files, self.batch, self._box.max_body, self._ended)
@@ -286,8 +286,7 @@ class Work:
                 error_file_id=found.error and found.error.id,
             )
         )
-        journal_of(folder, self.batch).unlink(missing_ok=True)
-        mark(folder, self.id).unlink(missing_ok=True)
+        self._box.batches.clear(self.id)
 
     async def _save_for_sure(self, how: Callable[[Batch], Batch]) -> None:
         """Change the batch, and go on only once that is on the disk."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from appliance.audit.log import note
 from appliance.errors import ApplianceError
 from appliance.policy.batches import CANCELLED, STOPPABLE, Batch, Status, batch_from_json
 from appliance.policy.principals import Principal
@@ -30,9 +31,19 @@ def new_id() -> str:
 
 
 def read_all(folder: Path) -> list[Batch]:
-    """All batches on disk, oldest first; one that was to be cancelled by a command is as its file says."""
-    found = [batch_from_json(path.read_bytes()) for path in folder.glob(f"{_PREFIX}*.json")]
+    """All batches on disk, oldest first. One that cannot be read is noted and left alone."""
+    found = []
+    for path in folder.glob(f"{_PREFIX}*.json"):
+        try:
+            found.append(batch_from_json(path.read_bytes()))
+        except ValueError as error:
+            note("batch-unreadable", path.stem, error=str(error))
     return sorted(found, key=lambda one: (one.created_us, one.id))
+
+
+def journal_of(folder: Path, id: str) -> Path:
+    """Where the finished lines of a batch are until it ends."""
+    return folder / f"{id}.work.jsonl"
 
 
 def mark(folder: Path, id: str) -> Path:
@@ -48,6 +59,9 @@ class Batches:
         self.changed = asyncio.Event()
         self._all = {one.id: one for one in read_all(folder)}
         self._writing = asyncio.Lock()
+        for batch in self._all.values():
+            if batch.ended:
+                self.clear(batch.id)
 
     def __getitem__(self, id: str) -> Batch:
         return self._all[id]
@@ -99,6 +113,11 @@ class Batches:
 
     def _write(self, batch: Batch) -> None:
         write_atomic(self.folder / f"{batch.id}.json", batch.to_json(), _MODE)
+
+    def clear(self, id: str) -> None:
+        """Remove what only a batch that has not ended needs."""
+        journal_of(self.folder, id).unlink(missing_ok=True)
+        mark(self.folder, id).unlink(missing_ok=True)
 
     def mark(self, id: str) -> None:
         """Have a batch cancelled."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from appliance.audit.log import note
 from appliance.errors import ApplianceError
 from appliance.policy.principals import Principal
 from appliance.store.files import Staged, sync_folder, write_atomic
@@ -67,7 +68,11 @@ class Files:
         self._known: dict[str, Stored] = {}
         self._promised = 0
         for path in sorted(folder.glob(f"{_PREFIX}*.json")):
-            stored = Stored(**orjson.loads(path.read_bytes()))
+            try:
+                stored = Stored(**orjson.loads(path.read_bytes()))
+            except (TypeError, orjson.JSONDecodeError):
+                note("file-unreadable", path.stem)
+                continue
             self._known[stored.id] = stored
         self._sweep()
 
@@ -75,7 +80,7 @@ class Files:
         """Remove what a killed process left: half a file, or bytes that nothing is known of."""
         for path in self.folder.iterdir():
             torn = path.name.startswith(".")
-            if torn or (path.name.startswith(_PREFIX) and not path.suffix and path.name not in self._known):
+            if torn or (path.name.startswith(_PREFIX) and not path.suffix and not self._facts(path.name).exists()):
                 path.unlink()
 
     def path(self, id: str) -> Path:
