@@ -11,10 +11,10 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
@@ -44,6 +44,7 @@ from appliance.store.jsonl import JsonLines
 if TYPE_CHECKING:
     from appliance.gateway.chat import Box
 
+Made = TypeVar("Made")
 # What lines under way get to end when their batch is stopped, and what is waited for a disk that is full.
 _GRACE_S: Final = 10.0
 _DISK_S: Final = 10.0
@@ -197,7 +198,7 @@ class Work:
         """Open the journal, which says what is done, and the input."""
         batch, box = self.batch, self._box
         journal = journal_of(box.batches.folder, self.id)
-        self._journal = await asyncio.to_thread(JsonLines, journal, self._remember)
+        self._journal = await self._for_sure(lambda: asyncio.to_thread(JsonLines, journal, self._remember))
         path = box.files.path(batch.input_file_id)
         self._input = read_input(path, Reader(batch.endpoint), box.max_body, self._read_enough)
         good, bad = self._good, len(self._done) - self._good
@@ -243,16 +244,11 @@ class Work:
 
     async def _keep(self, line: Line, said: Answered) -> None:
         """Put a result on the journal: when this returns, it is on the disk and counts."""
-        assert self._journal is not None
+        journal = self._journal
+        assert journal is not None
         id = f"batch_req_{self.id.removeprefix('batch_')}_{line.number}"
         record = answered(id, line.custom_id, said.status, said.request_id, said.body)
-        while True:
-            try:
-                await asyncio.to_thread(self._journal.append, record)
-                break
-            except OSError as error:
-                note("batch-waits", self.id, error=str(error))
-                await asyncio.sleep(_DISK_S)
+        await self._for_sure(lambda: asyncio.to_thread(journal.append, record))
         self._tries.pop(line.number, None)
         good = said.status == 200
         now = time.monotonic()
@@ -266,13 +262,8 @@ class Work:
     async def _finish(self) -> None:
         """Write the results, and say that it has ended."""
         files = self._box.files
-        while True:
-            try:
-                found = await asyncio.to_thread(write_results, files, self.batch, self._box.max_body, self._ended)
-                break
-            except OSError as error:
-                note("batch-waits", self.id, error=str(error))
-                await asyncio.sleep(_DISK_S)
+        most = self._box.max_body
+        found = await self._for_sure(lambda: asyncio.to_thread(write_results, files, self.batch, most, self._ended))
         for stored in (found.output, found.error):
             if stored is not None:
                 files.know(stored)
@@ -291,10 +282,13 @@ class Work:
     async def _save_for_sure(self, how: Callable[[Batch], Batch]) -> None:
         """Change the batch, and go on only once that is on the disk."""
         self._box.batches.change_soon(self.id, how)
+        await self._for_sure(lambda: self._box.batches.save(self.id))
+
+    async def _for_sure(self, write: Callable[[], Awaitable[Made]]) -> Made:
+        """Write to the disk; one that is full is waited for."""
         while True:
             try:
-                await self._box.batches.save(self.id)
-                return
+                return await write()
             except OSError as error:
                 note("batch-waits", self.id, error=str(error))
                 await asyncio.sleep(_DISK_S)
