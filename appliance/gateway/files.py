@@ -67,6 +67,7 @@ class Files:
         self.largest = largest
         self._known: dict[str, Stored] = {}
         self._promised = 0
+        folder.mkdir(mode=0o700, exist_ok=True)
         for path in sorted(folder.glob(f"{_PREFIX}*.json")):
             try:
                 stored = Stored(**orjson.loads(path.read_bytes()))
