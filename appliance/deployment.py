@@ -105,7 +105,7 @@ class CloudTerms:
 class Service:
     """All that the request path is told when it starts: where its files are, and what it serves on which terms.
 
-    `max_body` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
+    `max_body` and `max_file` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
     `remote` are the engines behind a URL: they are part of this deployment and of every later one. `prices` are what
     tokens cost, `reference_prices` what they would have cost elsewhere. Without `cloud` nothing is ever sent to a
     model of the cloud.
@@ -128,6 +128,8 @@ class Service:
     answer_tokens: int = 4096
     currency: str = "EUR"
     cloud: CloudTerms | None = None
+    max_file: int = 200 * 1024**2
+    batch_lines: int = 2
 
     def to_json(self) -> str:
         """One line of text."""

@@ -24,8 +24,11 @@ from appliance.config.version import VERSION
 from appliance.deployment import Service
 from appliance.errors import ApplianceError
 from appliance.gateway.app import Application, BoxFactory
+from appliance.gateway.batch_runner import working
+from appliance.gateway.batches import Batches
 from appliance.gateway.box import Box
 from appliance.gateway.energy import EnergyMeter, metering
+from appliance.gateway.files import Files
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.metrics import BudgetUse, Gauges, Metrics
 from appliance.gateway.metrics_route import MetricsPage
@@ -76,7 +79,8 @@ def serve(service: Service) -> None:
             gc.freeze()
             try:
                 with reloading(home.deployment, service.remote, box.switchboard, box.audit):
-                    yield box
+                    async with working(box, service.batch_lines):
+                        yield box
             finally:
                 with suppress(ApplianceError):
                     await box.audit.write(Action.STOPPED, "gateway", VERSION)
@@ -102,13 +106,11 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
     )
     parts.callback(switchboard.close)
-    gauges = Gauges(
-        under_way=lambda: {role: client.busy for role, client in switchboard.now.clients.items()},
-        waiting=lambda: _waiting(switchboard),
-        owed=lambda: ledger.owed,
-        budgets=lambda: _used(books),
+    counted, energy, sampler = (
+        Metrics(_gauges(switchboard, ledger, books)),
+        EnergyMeter(),
+        Sampler(MachineReader().read),
     )
-    counted, energy, sampler = Metrics(gauges), EnergyMeter(), Sampler(MachineReader().read)
     parts.callback(sampler.close)
     meter = asyncio.get_running_loop().create_task(metering(energy, sampler))
     parts.callback(meter.cancel)
@@ -130,8 +132,20 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         metrics=counted,
         metrics_page=MetricsPage(counted, switchboard, sampler, admit),
         energy=energy,
+        files=Files(home.files, service.max_file),
+        batches=Batches(home.files),
         max_body=service.max_body,
         queue_s=service.queue_s,
+    )
+
+
+def _gauges(switchboard: Switchboard, ledger: LedgerWriter, books: Bookkeeper) -> Gauges:
+    """What the metrics ask of others at the moment when they are read."""
+    return Gauges(
+        under_way=lambda: {role: client.busy for role, client in switchboard.now.clients.items()},
+        waiting=lambda: _waiting(switchboard),
+        owed=lambda: ledger.owed,
+        budgets=lambda: _used(books),
     )
 
 

@@ -11,10 +11,9 @@ from appliance.policy.addresses import networks
 from appliance.policy.principals import Principal
 
 PREFIX = "apl-"
-FIND_SQL = (
-    "SELECT id, owner, team, priority, models, endpoints, addresses, expires_at, revoked_at, successor"
-    " FROM api_key WHERE digest = ?"
-)
+_COLUMNS = "id, owner, team, priority, models, endpoints, addresses, expires_at, revoked_at, successor"
+FIND_SQL = f"SELECT {_COLUMNS} FROM api_key WHERE digest = ?"
+_BY_ID_SQL = f"SELECT {_COLUMNS} FROM api_key WHERE id = ?"
 
 
 def digest(secret: str) -> str:
@@ -32,7 +31,14 @@ class ApiKeys:
         """What a key grants; None for whatever is no key of ours. Raises key-refused for one that was revoked."""
         if not secret.startswith(PREFIX):
             return None
-        found = self._connection.execute(FIND_SQL, (digest(secret),)).fetchone()
+        return self._grant(FIND_SQL, digest(secret))
+
+    def by_id(self, key_id: str) -> Grant | None:
+        """What the key of an id grants; None where there is none. Raises key-refused for one that was revoked."""
+        return self._grant(_BY_ID_SQL, key_id)
+
+    def _grant(self, sql: str, value: str) -> Grant | None:
+        found = self._connection.execute(sql, (value,)).fetchone()
         if found is None:
             return None
         id, owner, team, priority, models, endpoints, addresses, expires_at, revoked_at, successor = found

@@ -38,7 +38,8 @@ class Credentials:
         self._connection: sqlite3.Connection = connect(path)
         self._connection.execute("PRAGMA query_only = ON")
         self._generation = Generation(path)
-        self._kinds: tuple[Kind, ...] = (ApiKeys(self._connection),)
+        self._keys = ApiKeys(self._connection)
+        self._kinds: tuple[Kind, ...] = (self._keys,)
         # By credential and address: the principal, and the second since 1970 from which it is one no more.
         self._known: dict[tuple[str | None, str | None], tuple[Principal, float]] = {}
         self._seen = b""
@@ -62,6 +63,17 @@ class Credentials:
             ends = math.inf if grant.expires_at is None else grant.expires_at / 1e6
             known = self._known[asked] = (grant.principal, ends)
         return known[0]
+
+    def resolve_key(self, key_id: str, address: str | None) -> Principal:
+        """The principal of a key that was used before, from an address, as it stands now: for work that goes on.
+
+        Raises key-refused, key-expired, suspended or address-not-allowed.
+        """
+        grant = self._keys.by_id(key_id)
+        if grant is None:
+            raise ApplianceError("key-refused", f"The API key {key_id} is gone.", "Ask your admin for a key.")
+        self._check(grant, address)
+        return grant.principal
 
     def _find(self, authorization: str | None) -> Grant:
         scheme, _, said = (authorization or "").partition(" ")

@@ -13,6 +13,7 @@ import typer
 
 from appliance.cli import (
     audit,
+    batches,
     budgets,
     chat,
     cloud,
@@ -84,6 +85,7 @@ app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
 app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
+app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)

@@ -68,6 +68,11 @@ class Home:
         return self.state / "secrets"
 
     @property
+    def files(self) -> Path:
+        """What people uploaded, their batches, and the results."""
+        return self.state / "files"
+
+    @property
     def cloud_switch(self) -> Path:
         """While this file is there, nothing is sent to the cloud."""
         return self.state / "cloud-off"
@@ -83,7 +88,7 @@ class Home:
     def prepare(self) -> None:
         """Make the state folders, readable by their owner only. Raises state-read-only."""
         try:
-            for folder in (self.state, self.run, self.logs, self.secrets, self.models):
+            for folder in (self.state, self.run, self.logs, self.secrets, self.models, self.files):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _private(self.socket("x").parent)
             probe = self.run / f".probe-{os.getpid()}"

@@ -34,6 +34,15 @@ class GatewaySettings(Section):
     )
     port: int = Field(8080, ge=1, le=65535, description="TCP port the gateway listens on.")
     max_body: Size = Field(8 * MIB, ge=1024, le=GIB, description='Largest request body, in bytes or as `"8 MiB"`.')
+    max_file: Size = Field(
+        200 * MIB,
+        ge=1024,
+        le=64 * GIB,
+        description='Largest file that is kept for a batch, in bytes or as `"200 MiB"`.',
+    )
+    batch_lines: int = Field(
+        2, ge=1, le=64, description="Requests of batches that are under way at once, of all people together."
+    )
     requests_at_once: int = Field(
         512,
         ge=1,

@@ -21,6 +21,8 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         host=gateway.host,
         port=port or gateway.port,
         max_body=gateway.max_body,
+        max_file=gateway.max_file,
+        batch_lines=gateway.batch_lines,
         requests_at_once=gateway.requests_at_once,
         engine_wait_s=gateway.engine_wait_s,
         deployment=served_by(home, settings),

@@ -11,9 +11,12 @@ import orjson
 
 from appliance.deployment import Engine
 from appliance.errors import ApplianceError
+from appliance.gateway import batch_routes, file_routes
+from appliance.gateway.batch_routes import BATCHES
 from appliance.gateway.box import Box
 from appliance.gateway.chat import ask
 from appliance.gateway.endpoints import ENDPOINTS
+from appliance.gateway.file_routes import FILES
 from appliance.gateway.metrics_route import metrics
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
@@ -36,6 +39,15 @@ def routes(box: Box) -> tuple[Route, ...]:
         Route("GET", _MODELS, Access.KEY, partial(models, box)),
         Route("GET", f"{_MODELS}/{{id}}", Access.KEY, partial(model, box)),
         Route("GET", "/metrics", Access.KEY, partial(metrics, box)),
+        Route("POST", FILES, Access.KEY, partial(file_routes.upload, box)),
+        Route("GET", FILES, Access.KEY, partial(file_routes.listed, box)),
+        Route("GET", f"{FILES}/{{id}}", Access.KEY, partial(file_routes.one, box)),
+        Route("DELETE", f"{FILES}/{{id}}", Access.KEY, partial(file_routes.delete, box)),
+        Route("GET", f"{FILES}/{{id}}/content", Access.KEY, partial(file_routes.content, box)),
+        Route("POST", BATCHES, Access.KEY, partial(batch_routes.create, box)),
+        Route("GET", BATCHES, Access.KEY, partial(batch_routes.listed, box)),
+        Route("GET", f"{BATCHES}/{{id}}", Access.KEY, partial(batch_routes.one, box)),
+        Route("POST", f"{BATCHES}/{{id}}/cancel", Access.KEY, partial(batch_routes.cancel, box)),
         Route("GET", "/health", Access.ANYBODY, health),
         Route("GET", "/ready", Access.ANYBODY, partial(ready, box)),
     )

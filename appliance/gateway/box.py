@@ -8,7 +8,9 @@ from appliance.accounts.books import Bookkeeper
 from appliance.accounts.resolve import Credentials
 from appliance.audit.writer import AuditWriter
 from appliance.cloud.gate import CloudGate
+from appliance.gateway.batches import Batches
 from appliance.gateway.energy import EnergyMeter
+from appliance.gateway.files import Files
 from appliance.gateway.limits import UnderWay
 from appliance.gateway.metrics import Metrics
 from appliance.gateway.metrics_route import MetricsPage
@@ -39,5 +41,7 @@ class Box:
     metrics: Metrics
     metrics_page: MetricsPage
     energy: EnergyMeter
+    files: Files
+    batches: Batches
     max_body: int
     queue_s: float = 600.0

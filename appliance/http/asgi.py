@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 from appliance.errors import ApplianceError
@@ -92,6 +92,16 @@ class Request:
             if not message.get("more_body", False):
                 return piece if not pieces else b"".join([*pieces, piece])
             pieces.append(piece)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body piece by piece, as it comes. Raises DisconnectedError."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def until_gone(self) -> None:
         """Return when the client hangs up. Only after the body has been read."""

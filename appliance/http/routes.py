@@ -30,7 +30,7 @@ class Access(StrEnum):
 class Route:
     """One address: method, path, who may call it, and what answers.
 
-    A path that ends with `{id}` stands for all that are longer. `about` is for the manual; where it
+    A path with `{id}` stands for all that begin and end like it and are longer. `about` is for the manual; where it
     is empty, the handler's own words are.
     """
 
@@ -54,7 +54,9 @@ class Router:
         self._id_prefix = f"req-{secrets.token_hex(8)}"
         self._numbers = itertools.count(1)
         self._dialects = {route.path: route.dialect for route in routes}
-        self._open = tuple(route.path.removesuffix("{id}") for route in routes if route.path.endswith("{id}"))
+        # Those with something behind the id first: they are the more exact ones.
+        shapes = {route.path: route.path.partition("{id}") for route in routes if "{id}" in route.path}
+        self._open = sorted(((start, end, path) for path, (start, _, end) in shapes.items()), key=_by_end, reverse=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -84,13 +86,21 @@ class Router:
         route = self._table.get((method, path))
         if route is None:
             # Only what is in no table pays for this.
-            shape = next((f"{start}{{id}}" for start in self._open if path.startswith(start) and path != start), path)
+            shape = next((known for start, end, known in self._open if _fits(path, start, end)), path)
             route = self._table.get((method, shape))
             if route is None:
                 request.dialect = self._dialects.get(shape, OPENAI)
                 raise _nothing_here(method, path, known=shape in self._dialects)
         request.dialect = route.dialect
         return route
+
+
+def _fits(path: str, start: str, end: str) -> bool:
+    return path.startswith(start) and path.endswith(end) and len(path) > len(start) + len(end)
+
+
+def _by_end(shape: tuple[str, str, str]) -> int:
+    return len(shape[1])
 
 
 def _nothing_here(method: str, path: str, known: bool) -> ApplianceError:

@@ -27,8 +27,17 @@ READING = {
     "audit tail",
     "audit verify",
     "budgets list",
+    "batches list",
 }
-DESTRUCTIVE = {"audit restart", "keys revoke", "keys suspend", "budgets remove", "models rm", "models gc"}
+DESTRUCTIVE = {
+    "audit restart",
+    "batches cancel",
+    "keys revoke",
+    "keys suspend",
+    "budgets remove",
+    "models rm",
+    "models gc",
+}
 ACTING = {
     "up",
     "down",

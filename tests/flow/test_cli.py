@@ -25,6 +25,8 @@ READING = {
     "audit restart": (),
     "audit tail": (),
     "audit verify": (),
+    "batches cancel": ("batch_0",),
+    "batches list": (),
     "budgets list": (),
     "budgets remove": ("box",),
     "budgets set": ("box", "--tokens", "1000", "--per", "day"),
