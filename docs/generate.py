@@ -40,6 +40,7 @@ from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.chat import Box
 from appliance.gateway.endpoints import ENDPOINTS, Endpoint
+from appliance.gateway.openapi import about
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
 from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
@@ -47,6 +48,7 @@ from appliance.policy.rules import Rule
 from appliance.selector.plan import Wishes, plan_set
 from appliance.units import show_bytes
 from docs.machines import MACHINES
+from docs.openapi import openapi_page
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEAD = "<!-- Made by `python -m docs.generate`; changes by hand are lost. -->\n\n"
@@ -265,7 +267,7 @@ def route_table() -> tuple[Route, ...]:
 def api_page() -> str:
     """Every address, and every field of each request with its range."""
     who = {Access.ANYBODY: "anybody who reaches the port", Access.KEY: "holders of an API key"}
-    rows = [(f"`{one.method} {one.path}`", who[one.access], one.about or _text(_handler(one))) for one in route_table()]
+    rows = [(f"`{one.method} {one.path}`", who[one.access], about(one)) for one in route_table()]
     return "\n".join(
         [_HEAD + "# The API\n", _API, _table(("address", "who may call it", "what it does"), rows), _FIELDS]
     ) + ("\n" + "\n".join(map(_fields_of, ENDPOINTS)))
@@ -282,6 +284,8 @@ Responses and messages are translated: the engine is asked for a chat completion
 the next, so there is no `previous_response_id`. Thoughts of a model come as reasoning items and thinking blocks; in
 messages only where `thinking` was asked for. Embeddings are answered by the models of the role `embed`, `rerank` by
 those of the role `rerank`, everything else by the others.
+
+Programs read all this in [openapi.json](openapi.json), which `GET /openapi.json` answers with.
 """
 _FIELDS = """\
 Fields other than these, and values outside these ranges, are refused by name. `null` counts as left out.
@@ -298,11 +302,6 @@ def _fields_of(endpoint: Endpoint) -> str:
     fields = "\n".join(_bullets(form.fields, frozenset(form.needed), ""))
     refused = "\n".join(f"* `{name}`: {why}" for name, why in form.refused.items())
     return f"{head}\n{fields}\n" + (f"\nNot supported:\n\n{refused}\n" if refused else "")
-
-
-def _handler(route: Route) -> Any:
-    """The function behind a route."""
-    return getattr(route.handler, "func", route.handler)
 
 
 def _bullets(fields: Mapping[str, Rule], needed: frozenset[str], indent: str) -> Iterator[str]:
@@ -366,6 +365,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "hardware.md": hardware_page,
     "api.md": api_page,
+    "openapi.json": openapi_page,
     "picks.md": picks_page,
     "audit.md": audit_page,
 }

@@ -13,6 +13,7 @@ from appliance.deployment import Engine
 from appliance.errors import ApplianceError
 from appliance.gateway.chat import Box, ask
 from appliance.gateway.endpoints import ENDPOINTS
+from appliance.gateway.openapi import Published
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
@@ -25,13 +26,17 @@ _MODELS = "/v1/models"
 
 def routes(box: Box) -> tuple[Route, ...]:
     """Every address of the gateway."""
-    return (
+    table = [
         *(Route("POST", one.path, Access.KEY, partial(ask, one, box), one.about, one.dialect) for one in ENDPOINTS),
         Route("GET", _MODELS, Access.KEY, partial(models, box)),
         Route("GET", f"{_MODELS}/{{id}}", Access.KEY, partial(model, box)),
         Route("GET", "/health", Access.ANYBODY, health),
         Route("GET", "/ready", Access.ANYBODY, partial(ready, box)),
-    )
+    ]
+    # It is the same on every box and tells nothing of this one, so programs that read it need no key.
+    about = "What the API takes and answers, as an OpenAPI 3.1 document."
+    table.append(Route("GET", "/openapi.json", Access.ANYBODY, Published(table), about))
+    return tuple(table)
 
 
 async def models(box: Box, request: Request, send: Send) -> None:
