@@ -37,7 +37,7 @@ def node_environment(source: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("there is no Node with npm on this machine")
-    files = sorted(source.iterdir())
+    files = sorted(file for file in source.iterdir() if file.is_file())
     folder = _folder(source.name, b"".join(file.read_bytes() for file in files))
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)

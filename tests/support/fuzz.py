@@ -94,8 +94,8 @@ _LITERALS: Final = {
     f"@{place}@": literal
     for place, literal in enumerate(
         ("1e400", "-1e400", "1" * 400, "-0", "-0.0", "1E+2", "1e-400", "NaN", "-Infinity", "0x10", "01", "1.", ".5",
-         "tru", "nil", "'a'", "1.0", "18446744073709551616", "-9223372036854775809", "2147483648", "[" * 2_000,
-         '{"a":' * 2_000, "[" * 60 + "]" * 60, '"\\ud800"', '"\\udfff\\ud800"', '"\\u0000"', '"\\x"', '"\t"', "")
+         "tru", "nil", "'a'", "1.0", "18446744073709551616", "-9223372036854775809", "2147483648", "[" * 300,
+         '{"a":' * 300, "[" * 60 + "]" * 60, '"\\ud800"', '"\\udfff\\ud800"', '"\\u0000"', '"\\x"', '"\t"', "")
     )
 }  # fmt: skip
 _TEXTS: Final = (
@@ -107,7 +107,8 @@ _VALUES: Final = (
     None, True, False, 0, 1, -1, 2, 0.5, 1.0, 1e308, -1e-300, 2**31, 2**53, 2**63, 2**64 - 1, 10**19, -(2**63), [], {},
     [[]], [None], {"": None}, {"type": "text"}, {"type": "image_url"}, {"type": []}, {"role": "user"}, ["text"],
     {"$ref": "#"}, {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}, {"pattern": "(a+)+$"},
-    {"type": "string", "pattern": "["}, {"enum": []}, {"minItems": 10**9, "type": "array"}, {"anyOf": [{}, {}]},
+    {"type": "string", "pattern": "["}, {"enum": []}, [0] * 2_100, ["x"] * 2_049,
+    {"minItems": 10**9, "type": "array"}, {"anyOf": [{}, {}]},
 )  # fmt: skip
 
 
@@ -193,8 +194,8 @@ class Fuzz:
             holder[name] = holder.pop(key) if act < 8 else self._any()
         else:
             copied = json.dumps(holder[key])
-            many = self._random.choice((1, 2, 20, 600))
-            holder += [json.loads(copied)] * (many if len(copied) < _LARGE else 1)
+            many = self._random.choice((1, 1, 2, 20, 150))
+            holder += [json.loads(copied) for _ in range(many if len(copied) < _LARGE else 1)]
         return body
 
     def _any(self) -> Any:
@@ -208,7 +209,7 @@ class Fuzz:
         if kind == 2:
             return json.loads(json.dumps(chance.choice(_VALUES)))
         deep: Any = chance.choice((0, "x", None))
-        for _ in range(chance.choice((1, 5, 31, 33, 200))):
+        for _ in range(chance.choice((1, 2, 5, 31, 33, 60))):
             deep = {"a": deep} if chance.random() < 0.5 else [deep]
         return deep
 
