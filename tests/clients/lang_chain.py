@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import openai
@@ -35,7 +36,7 @@ def main() -> None:
     pieces = list(chat.stream([("system", "Be brief."), HumanMessage("Count from one to five.")], stream_usage=True))
     assert "".join(piece.text for piece in pieces) == said.content
     assert sum((piece.usage_metadata or {}).get("output_tokens", 0) for piece in pieces) > 0
-    called = chat.bind_tools([weather], tool_choice="weather").invoke("What is the weather in Ulm?")
+    called = chat.bind_tools([weather], tool_choice="weather").invoke(json.loads(os.environ["APPLIANCE_CALLS"]))
     assert [call["name"] for call in called.tool_calls] == ["weather"]
     result = weather.invoke(called.tool_calls[0])
     assert chat.invoke([HumanMessage("What is the weather?"), called, result]).response_metadata["finish_reason"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import openai
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+from llama_index.llms.openai.utils import from_openai_message_dicts
 from llama_index.llms.openai_like import OpenAILike
 
 FIXED = {"api_base": os.environ["APPLIANCE_URL"], "api_key": os.environ["APPLIANCE_KEY"], "max_retries": 0}
@@ -28,7 +30,8 @@ def main() -> None:
     assert "".join(piece.delta or "" for piece in chat.stream_chat(ask)) == said
     assert OpenAILike(model="chat", is_chat_model=False, **fixed).complete("One two three").text
     tool = FunctionTool.from_defaults(weather)
-    answer = chat.chat_with_tools([tool], "What is the weather in Ulm?", tool_choice="weather")
+    calls = from_openai_message_dicts(json.loads(os.environ["APPLIANCE_CALLS"]))
+    answer = chat.chat_with_tools([tool], chat_history=calls, tool_choice="weather")
     assert [call.tool_name for call in chat.get_tool_calls_from_response(answer)] == ["weather"]
     vectors = OpenAILikeEmbedding(model_name="embed", **FIXED)
     assert [len(one) for one in vectors.get_text_embedding_batch(["a bill", "a cat"])] == [384, 384]

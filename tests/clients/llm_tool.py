@@ -39,7 +39,7 @@ def main() -> None:
     said = run(*ask, "Count from one to five.")
     assert said.strip()
     assert run(*ask, "--no-stream", "Count from one to five.") == said
-    assert "city" in json.loads(run(*ask, "--schema", "city", "Name a city."))
+    assert "city" in json.loads(run(*ask, "--schema", "city: str", "Name a city."))
     logged = json.loads(run("logs", "-n", "1", "--json"))
     assert logged[0]["output_tokens"] > 0
     assert "model-not-found" in run("-m", "nobody", "Hello", code=1)

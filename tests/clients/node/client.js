@@ -18,6 +18,7 @@ assert.equal(final.usage.completion_tokens, said.usage.completion_tokens);
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const called = await client.chat.completions.create({
   ...fixed,
+  messages: JSON.parse(process.env.APPLIANCE_CALLS),
   tools: [{ type: "function", function: { name: "weather", parameters } }],
   tool_choice: { type: "function", function: { name: "weather" } },
 });
