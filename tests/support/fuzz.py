@@ -103,7 +103,7 @@ _TEXTS: Final = (
     "{{ 7*7 }}", "{% for x in range(9) %}", "%s%n", "../../etc/passwd", "' OR 1=1 --", "data: [DONE]\n\n", "\r\n\r\n",
     "a" * 201, "a" * 20_001, "word " * 300, "null", "NaN", "\ufeff", "[INST]",
 )  # fmt: skip
-_VALUES: Final = (
+_VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, 1, -1, 2, 0.5, 1.0, 1e308, -1e-300, 2**31, 2**53, 2**63, 2**64 - 1, 10**19, -(2**63), [], {},
     [[]], [None], {"": None}, {"type": "text"}, {"type": "image_url"}, {"type": []}, {"role": "user"}, ["text"],
     {"$ref": "#"}, {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}, {"pattern": "(a+)+$"},
