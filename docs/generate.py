@@ -6,18 +6,14 @@ python -m docs.generate --check   change nothing; exit code 1 when a page is out
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from appliance import errors
 from appliance.audit.actions import KINDS as ACTIONS
@@ -25,122 +21,23 @@ from appliance.audit.actions import LONGEST
 from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
-from appliance.config.settings import (
-    CloudModelSettings,
-    CloudSettings,
-    EngineSettings,
-    GatewaySettings,
-    MoneySettings,
-    ProviderSettings,
-    Role,
-    Size,
-)
-from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSettings, RoutingSettings, Share
 from appliance.control.plan import catalogue
 from appliance.gateway.app import routes
 from appliance.gateway.box import Box
 from appliance.gateway.endpoints import ENDPOINTS, Endpoint
 from appliance.gateway.metrics import TABLE as METRICS
+from appliance.gateway.openapi import about
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
 from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
 from appliance.policy.rules import Rule
 from appliance.selector.plan import Wishes, plan_set
-from appliance.units import show_bytes
 from docs.machines import MACHINES
+from docs.openapi import openapi_page
+from docs.settings import settings_page
+from docs.words import HEAD, table, text
 
 REFERENCE = Path(__file__).parent / "reference"
-_HEAD = "<!-- Made by `python -m docs.generate`; changes by hand are lost. -->\n\n"
-_WORDS: dict[Any, str] = {list: "a list of text", dict: "tables, see below", bool: "true or false"}
-_IS_SIZE = get_args(Size)[1]
-
-# The tables of the settings file. An engine's table is named by its role; what stands for NAME is the admin's choice.
-SECTIONS: dict[str, type[BaseModel]] = {
-    "gateway": GatewaySettings,
-    **{f"engines.{role}": EngineSettings for role in get_args(Role)},
-    "routing": RoutingSettings,
-    "prices": PriceSettings,
-    "reference_prices": ReferencePriceSettings,
-    "money": MoneySettings,
-    "cloud": CloudSettings,
-    "cloud.providers.NAME": ProviderSettings,
-    "cloud.models.NAME": CloudModelSettings,
-}
-# Those of which there may be several.
-LISTS = frozenset({"prices", "reference_prices"})
-# Settings that are written in a way of their own, by what checks them.
-_WRITTEN = {
-    get_args(Amount)[1]: 'an amount of at most six decimals, as `"0.15"`',
-    get_args(Share)[1]: 'a share, as `"0.5"`',
-    get_args(Day)[1]: "a day, as `2026-01-31`",
-}
-
-
-def settings_page() -> str:
-    """Every setting: what it may be, its default, its meaning."""
-    parts = [
-        _HEAD + "# Settings\n",
-        "One TOML file. It may be missing, and so may every setting: then the default holds. A key that is not on\n"
-        "this page stops the start, and the message names the nearest one that is.\n",
-    ]
-    for name, section in SECTIONS.items():
-        parts += [f"## `{heading(name)}`\n", f"{_text(section)}\n"]
-        rows = [
-            (f"`{field.alias or key}`", _kind(field), _default(field), field.description or "")
-            for key, field in section.model_fields.items()
-        ]
-        parts.append(_table(("setting", "what it may be", "default", "meaning"), rows))
-    return "\n".join(parts)
-
-
-def heading(table: str) -> str:
-    """How a table of the settings file begins."""
-    return f"[[{table}]]" if table in LISTS else f"[{table}]"
-
-
-def _kind(field: FieldInfo) -> str:
-    """A setting's type and range in words."""
-    written = _written(field)
-    if written:
-        return written
-    if _IS_SIZE in field.metadata:
-        return f'a size from {show_bytes(_bound(field, "ge"))} to {show_bytes(_bound(field, "le"))}, as `"8 MiB"`'
-    if get_origin(field.annotation) in _WORDS or field.annotation in _WORDS:
-        return _WORDS[get_origin(field.annotation) or field.annotation]
-    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
-    if all(isinstance(kind, str) for kind in kinds):
-        return " or ".join(f'`"{kind}"`' for kind in kinds)
-    if kinds == [str]:
-        return "text"
-    if kinds == [bool]:
-        return "`true` or `false`"
-    if get_origin(field.annotation) is list:
-        return "a list of text"
-    noun = "a whole number" if kinds == [int] else "a number"
-    return f"{noun} from {_bound(field, 'ge'):,} to {_bound(field, 'le'):,}"
-
-
-def _written(field: FieldInfo) -> str | None:
-    """How an amount, a share or a day is written; None for all else."""
-    marks = [*field.metadata, *(mark for kind in get_args(field.annotation) for mark in get_args(kind))]
-    return next((words for mark, words in _WRITTEN.items() if mark in marks), None)
-
-
-def _bound(field: FieldInfo, name: str) -> int:
-    """A setting's lowest (`ge`) or highest (`le`) value; every number has both."""
-    return next(int(getattr(rule, name)) for rule in field.metadata if hasattr(rule, name))
-
-
-def _default(field: FieldInfo) -> str:
-    if field.default_factory is not None or field.default is None:
-        return "none"
-    if _written(field):
-        return f"`{field.default}`" if isinstance(field.default, date) else f'`"{field.default / 1_000_000:g}"`'
-    return (
-        f'`"{show_bytes(field.default)}"`'
-        if _IS_SIZE in field.metadata
-        else f"`{json.dumps(field.default, ensure_ascii=False)}`"
-    )
 
 
 def commands() -> Iterator[tuple[str, str, Any]]:
@@ -157,7 +54,7 @@ def commands() -> Iterator[tuple[str, str, Any]]:
 def commands_page() -> str:
     """Every command with its arguments and options, in the panels of the help."""
     top: Any = typer.main.get_command(app)
-    parts = [_HEAD + "# Commands\n", "These options stand before the command's name:\n", _options(top), _EXIT_CODES]
+    parts = [HEAD + "# Commands\n", "These options stand before the command's name:\n", _options(top), _EXIT_CODES]
     for panel in ORDER:
         found = [(name, command) for one, name, command in commands() if one == panel]
         parts += [f"## {panel}\n"] if found else []
@@ -170,7 +67,7 @@ def commands_page() -> str:
 
 def _options(command: Any) -> str:
     rows = [(f"`{_spelled(one)}`", _when_left_out(one), one.help) for one in command.params]
-    return _table(("argument or option", "default", "meaning"), rows)
+    return table(("argument or option", "default", "meaning"), rows)
 
 
 def _spelled(parameter: Any) -> str:
@@ -211,16 +108,16 @@ def errors_page() -> str:
     ]
     return "\n".join(
         [
-            _HEAD + "# Errors\n",
+            HEAD + "# Errors\n",
             "A code never changes its meaning, so scripts may rely on it. Every error comes with a sentence on what\n"
             "happened and one next step.\n",
             "## Of commands\n",
             'With `--json` the document is `{"error": {"code": ..., "message": ..., "hint": ...}}`.\n',
-            _table(("code", "exit code", "meaning"), local),
+            table(("code", "exit code", "meaning"), local),
             "## Of the API\n",
             'The body is `{"error": {"message", "type", "param", "code", "hint", "request_id"}}`, as OpenAI\'s\n'
             "clients expect it. In a stream that has begun, it comes as the last event, and no `[DONE]` follows.\n",
-            _table(("code", "HTTP status", "type", "meaning"), remote),
+            table(("code", "HTTP status", "type", "meaning"), remote),
         ]
     )
 
@@ -229,16 +126,16 @@ def hardware_page() -> str:
     """The document of `appliance hardware --json`, and every problem that can stand in it."""
     kinds = {Hardware: "The document", Gpu: "A graphics card", GpuUser: "Who uses it", Problem: "A problem"}
     parts = [
-        _HEAD + "# Hardware facts\n",
+        HEAD + "# Hardware facts\n",
         "What `appliance hardware --json` prints, and `--from` takes back. Every field is always there; `null`\n"
         "stands for what is not known. Sizes are in bytes, speeds in bytes per second.\n",
     ]
     for kind, title in kinds.items():
-        parts += [f"## {title}\n", f"{_text(kind)}\n"]
-        parts.append(_table(("field", "what it is"), [(f"`{one.name}`", _json_kind(one.type)) for one in fields(kind)]))
+        parts += [f"## {title}\n", f"{text(kind)}\n"]
+        parts.append(table(("field", "what it is"), [(f"`{one.name}`", _json_kind(one.type)) for one in fields(kind)]))
     parts += [
         "## Every problem\n",
-        _table(("code", "reason"), [(f"`{code}`", _open(REASONS[code])) for code in REASONS]),
+        table(("code", "reason"), [(f"`{code}`", _open(REASONS[code])) for code in REASONS]),
     ]
     return "\n".join(parts)
 
@@ -266,9 +163,9 @@ def route_table() -> tuple[Route, ...]:
 def api_page() -> str:
     """Every address, and every field of each request with its range."""
     who = {Access.ANYBODY: "anybody who reaches the port", Access.KEY: "holders of an API key"}
-    rows = [(f"`{one.method} {one.path}`", who[one.access], one.about or _text(_handler(one))) for one in route_table()]
+    rows = [(f"`{one.method} {one.path}`", who[one.access], about(one)) for one in route_table()]
     return "\n".join(
-        [_HEAD + "# The API\n", _API, _table(("address", "who may call it", "what it does"), rows), _FIELDS]
+        [HEAD + "# The API\n", _API, table(("address", "who may call it", "what it does"), rows), _FIELDS]
     ) + ("\n" + "\n".join(map(_fields_of, ENDPOINTS)))
 
 
@@ -283,6 +180,8 @@ Responses and messages are translated: the engine is asked for a chat completion
 the next, so there is no `previous_response_id`. Thoughts of a model come as reasoning items and thinking blocks; in
 messages only where `thinking` was asked for. Embeddings are answered by the models of the role `embed`, `rerank` by
 those of the role `rerank`, everything else by the others.
+
+Programs read all this in [openapi.json](openapi.json), which `GET /openapi.json` answers with.
 """
 _FIELDS = """\
 Fields other than these, and values outside these ranges, are refused by name. `null` counts as left out.
@@ -301,11 +200,6 @@ def _fields_of(endpoint: Endpoint) -> str:
     return f"{head}\n{fields}\n" + (f"\nNot supported:\n\n{refused}\n" if refused else "")
 
 
-def _handler(route: Route) -> Any:
-    """The function behind a route."""
-    return getattr(route.handler, "func", route.handler)
-
-
 def _bullets(fields: Mapping[str, Rule], needed: frozenset[str], indent: str) -> Iterator[str]:
     """Fields as a list, and under each the fields of the objects in it."""
     for name, rule in fields.items():
@@ -321,11 +215,11 @@ def metrics_page() -> str:
     ]
     return "\n".join(
         [
-            _HEAD + "# Metrics\n",
+            HEAD + "# Metrics\n",
             "What `GET /metrics` tells, in Prometheus' text format; [how to use it](../metrics.md). Counters begin at\n"
             "0 with the gateway, or with the engine that counts. What nothing tells on this machine is not on the\n"
             "page: no sample stands for 0. No label holds the name of a person, a team or a key.\n",
-            _table(("metric", "kind", "labels", "meaning"), rows),
+            table(("metric", "kind", "labels", "meaning"), rows),
             "`model` is the model that answered, `endpoint` the part of the API, `priority` the class of the queue,\n"
             "`outcome` how a call ended, `code` one of the [errors](errors.md), `role` what an engine is for, `gpu`\n"
             "the card's number, and `kind`, `unit` and `period` are those of budgets.\n",
@@ -337,7 +231,7 @@ def picks_page() -> str:
     """What the planner chooses on machines that people buy."""
     known = catalogue()
     parts = [
-        _HEAD + "# Which models on which machine\n",
+        HEAD + "# Which models on which machine\n",
         "What `appliance models plan` chooses for ten people and conversations of 8,192 tokens. The speeds are\n"
         "reckoned from the memory's bandwidth, for one user; nothing here was measured on these machines.\n",
     ]
@@ -350,7 +244,7 @@ def picks_page() -> str:
         where = "card" if chat.on_gpu else "processor"
         beside = ", ".join(f"`{one.model.id}`" for one in found.models[1:])
         rows.append((words, f"`{chat.model.id}`", where, how, f"{chat.alone:.0f}", beside or "none"))
-    parts.append(_table(("machine", "chat model", "on the", "conversations", "tokens/s", "beside it"), rows))
+    parts.append(table(("machine", "chat model", "on the", "conversations", "tokens/s", "beside it"), rows))
     return "\n".join(parts)
 
 
@@ -361,24 +255,13 @@ def audit_page() -> str:
     ]
     return "\n".join(
         [
-            _HEAD + "# What is on the audit log\n",
+            HEAD + "# What is on the audit log\n",
             "Each event has `seq`, `at` (UTC), `actor`, `action`, `target`, `request_id` (empty outside the API),\n"
             f"`facts` and `mac`. Facts have the names below and short plain values: texts are cut after {LONGEST}\n"
             "characters, and none could hold a prompt. [How to read and verify it](../audit.md).\n",
-            _table(("action", "what it means", "its facts"), rows),
+            table(("action", "what it means", "its facts"), rows),
         ]
     )
-
-
-def _table(head: tuple[str, ...], rows: list[Any]) -> str:
-    """A Markdown table."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _text(described: Any) -> str:
-    """A docstring's text in one line."""
-    return " ".join((described.__doc__ or "").split())
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -388,6 +271,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "hardware.md": hardware_page,
     "api.md": api_page,
     "metrics.md": metrics_page,
+    "openapi.json": openapi_page,
     "picks.md": picks_page,
     "audit.md": audit_page,
 }

@@ -18,6 +18,7 @@ from appliance.gateway.chat import ask
 from appliance.gateway.endpoints import ENDPOINTS
 from appliance.gateway.file_routes import FILES
 from appliance.gateway.metrics_route import metrics
+from appliance.gateway.openapi import Published
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
@@ -34,7 +35,7 @@ _BUDGETS = frozenset({"budget-exhausted", "rate-limited", "too-many-requests"})
 
 def routes(box: Box) -> tuple[Route, ...]:
     """Every address of the gateway."""
-    return (
+    table = [
         *(Route("POST", one.path, Access.KEY, partial(ask, one, box), one.about, one.dialect) for one in ENDPOINTS),
         Route("GET", _MODELS, Access.KEY, partial(models, box)),
         Route("GET", f"{_MODELS}/{{id}}", Access.KEY, partial(model, box)),
@@ -50,7 +51,11 @@ def routes(box: Box) -> tuple[Route, ...]:
         Route("POST", f"{BATCHES}/{{id}}/cancel", Access.KEY, partial(batch_routes.cancel, box)),
         Route("GET", "/health", Access.ANYBODY, health),
         Route("GET", "/ready", Access.ANYBODY, partial(ready, box)),
-    )
+    ]
+    # It is the same on every box and tells nothing of this one, so programs that read it need no key.
+    about = "What the API takes and answers, as an OpenAPI 3.1 document."
+    table.append(Route("GET", "/openapi.json", Access.ANYBODY, Published(table), about))
+    return tuple(table)
 
 
 async def models(box: Box, request: Request, send: Send) -> None:

@@ -90,7 +90,7 @@ class Router:
             route = self._table.get((method, shape))
             if route is None:
                 request.dialect = self._dialects.get(shape, OPENAI)
-                raise _nothing_here(method, path, known=shape in self._dialects)
+                raise _nothing_here(method, path, [known for known, address in self._table if address == shape])
         request.dialect = route.dialect
         return route
 
@@ -103,12 +103,14 @@ def _by_end(shape: tuple[str, str, str]) -> int:
     return len(shape[1])
 
 
-def _nothing_here(method: str, path: str, known: bool) -> ApplianceError:
-    if known:
+def _nothing_here(method: str, path: str, allowed: list[str]) -> ApplianceError:
+    """Why there is nothing at a path, which takes the methods that are `allowed`, for this method."""
+    if allowed:
         return ApplianceError(
             "method-not-allowed",
             f"{path[:200]} does not take {method}.",
             "See docs/reference/api.md for the methods.",
+            headers=((b"allow", ", ".join(allowed).encode()),),
         )
     return ApplianceError("route-not-found", f"There is nothing at {path[:200]}.", "The API is below /v1.")
 

@@ -25,7 +25,7 @@ FORM: Final = Form(
         "input_file_id": text(100),
         "endpoint": one_of(*ADDRESSES),
         "completion_window": one_of("24h"),
-        "metadata": Rule(_METADATA.check, _METADATA.words),
+        "metadata": Rule(_METADATA.check, _METADATA.words, _METADATA.schema),
     },
     ("input_file_id", "endpoint", "completion_window"),
     {"output_expires_after": "files are kept until they are deleted"},

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from appliance.errors import ApplianceError
-from appliance.policy.rules import Rule
+from appliance.policy.rules import Rule, Schema, object_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,18 @@ class Form:
                 raise self._refusal(name, rule, value)
             given[name] = value
         return given
+
+    @property
+    def schema(self) -> Schema:
+        """The JSON schema of a body. Whatever is not needed may be null, which stands for left out."""
+        properties: dict[str, Schema] = {
+            name: rule.schema if name in self.needed else {"anyOf": [rule.schema, {"type": "null"}]}
+            for name, rule in self.fields.items()
+        }
+        unsupported = {
+            name: {"type": "null", "description": f"Not supported: {why}."} for name, why in self.refused.items()
+        }
+        return object_schema({**properties, **unsupported}, self.needed)
 
     def _refusal(self, name: str, rule: Rule | None, value: Any) -> ApplianceError:
         """Why a field is refused."""

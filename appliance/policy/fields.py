@@ -44,7 +44,13 @@ def logit_bias(most: int) -> Rule:
                 return wrong
         return None
 
-    return Rule(check, f"{words}: the key a token id, the value {bias.words}")
+    schema = {
+        "type": "object",
+        "maxProperties": most,
+        "propertyNames": {"pattern": "^[0-9]{1,6}$"},
+        "additionalProperties": bias.schema,
+    }
+    return Rule(check, f"{words}: the key a token id, the value {bias.words}", schema)
 
 
 def choose_tool(fields: dict[str, Any], name: str) -> None:

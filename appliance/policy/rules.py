@@ -1,4 +1,4 @@
-"""Rules for the fields of a request: small pure checks, each of which knows its own words.
+"""Rules for the fields of a request: small pure checks, each of which knows its own words and its JSON schema.
 
 The engine is C++ and trusts numbers; nothing that is not named and within its range gets
 there.
@@ -7,12 +7,13 @@ there.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 # From a value to the reason why it is wrong, or None.
 Check = Callable[[Any], str | None]
+Schema = Mapping[str, Any]
 
 # Deeper JSON than any honest schema or tool needs, and far less than a C++ stack takes.
 _DEEPEST = 32
@@ -22,11 +23,14 @@ _DEEPEST = 32
 class Rule:
     """A check, and the words for what keeps it. `fields` are those of the objects in it, `needed` the ones they need.
 
-    Words, fields and needs are what docs/reference/api.md is made from.
+    Words, fields and needs are what docs/reference/api.md is made from, `schema` what the OpenAPI document is: JSON
+    Schema for what keeps the rule. It says a little less than the check: that 1.0 is not whole, and how deep and how
+    large an object of any content may be, cannot be said in it.
     """
 
     check: Check
     words: str
+    schema: Schema
     fields: Mapping[str, Rule] = field(default_factory=dict)
     needed: frozenset[str] = frozenset()
 
@@ -39,7 +43,7 @@ def whole(low: int, high: int) -> Rule:
     def check(value: Any) -> str | None:
         return None if type(value) is int and low <= value <= high else wrong
 
-    return Rule(check, words)
+    return Rule(check, words, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def number(low: float, high: float) -> Rule:
@@ -50,7 +54,7 @@ def number(low: float, high: float) -> Rule:
     def check(value: Any) -> str | None:
         return None if type(value) in (int, float) and low <= value <= high else wrong
 
-    return Rule(check, words)
+    return Rule(check, words, {"type": "number", "minimum": low, "maximum": high})
 
 
 def text(longest: int) -> Rule:
@@ -61,7 +65,7 @@ def text(longest: int) -> Rule:
     def check(value: Any) -> str | None:
         return None if type(value) is str and len(value) <= longest else wrong
 
-    return Rule(check, words)
+    return Rule(check, words, {"type": "string", "maxLength": longest})
 
 
 def one_of(*values: Any) -> Rule:
@@ -73,11 +77,13 @@ def one_of(*values: Any) -> Rule:
         good = any(type(value) is type(one) and value == one for one in values)
         return None if good else f"must be {words}"
 
-    return Rule(check, words)
+    return Rule(check, words, {"enum": list(values)})
 
 
-flag: Final = Rule(lambda value: None if type(value) is bool else "must be true or false", "true or false")
-nothing: Final = Rule(lambda value: None if value is None else "must be null", "null")
+flag: Final = Rule(
+    lambda value: None if type(value) is bool else "must be true or false", "true or false", {"type": "boolean"}
+)
+nothing: Final = Rule(lambda value: None if value is None else "must be null", "null", {"type": "null"})
 
 
 def many(rule: Rule, most: int, least: int = 0) -> Rule:
@@ -94,7 +100,8 @@ def many(rule: Rule, most: int, least: int = 0) -> Rule:
                 return f"item {place}: {wrong}"
         return None
 
-    return Rule(check, f"{words}, each {rule.words}", rule.fields, rule.needed)
+    schema = {"type": "array", "items": rule.schema, "minItems": least, "maxItems": most}
+    return Rule(check, f"{words}, each {rule.words}", schema, rule.fields, rule.needed)
 
 
 def either(*rules: Rule) -> Rule:
@@ -112,7 +119,7 @@ def either(*rules: Rule) -> Rule:
 
     words = ", or ".join(rule.words for rule in rules)
     inner = next((rule for rule in rules if rule.fields), rules[0])
-    return Rule(check, words, inner.fields, inner.needed)
+    return Rule(check, words, {"anyOf": [rule.schema for rule in rules]}, inner.fields, inner.needed)
 
 
 def table(fields: Mapping[str, Rule], *required: str) -> Rule:
@@ -134,7 +141,15 @@ def table(fields: Mapping[str, Rule], *required: str) -> Rule:
                 return f"'{name}' {wrong}"
         return None
 
-    return Rule(check, "an object" if fields else "an empty object", fields, frozenset(required))
+    schema = object_schema({name: rule.schema for name, rule in fields.items()}, required)
+    return Rule(check, "an object" if fields else "an empty object", schema, fields, frozenset(required))
+
+
+def object_schema(properties: Mapping[str, Schema], required: Iterable[str]) -> Schema:
+    """The schema of an object with these properties and no others."""
+    # By the older drafts, which many tools still read, an empty list of needs is no schema.
+    needs = {"required": list(required)} if required else {}
+    return {"type": "object", "properties": properties, **needs, "additionalProperties": False}
 
 
 def tagged(by: str, cases: Mapping[str, Rule], refused: Mapping[str, str], default: str = "") -> Rule:
@@ -160,7 +175,17 @@ def tagged(by: str, cases: Mapping[str, Rule], refused: Mapping[str, str], defau
         return f"has the {by} '{str(said)[:60]}' in place of {names}"
 
     fields = {f'{by}: "{name}"': rule for name, rule in cases.items()}
-    return Rule(check, f"an object whose `{by}` is {names}", fields)
+    schemas = [_case(by, name, rule, is_default=name == default) for name, rule in cases.items()]
+    return Rule(check, f"an object whose `{by}` is {names}", {"anyOf": schemas}, fields)
+
+
+def _case(by: str, name: str, rule: Rule, is_default: bool) -> Schema:
+    """The schema of an object whose field `by` says that it has to keep this rule for objects."""
+    tag = rule.fields[by]
+    # Where null stands for the default, only a rule that takes it lets it through.
+    said = [one for one in ((name, None) if is_default else (name,)) if tag.check(one) is None]
+    properties = {**rule.schema["properties"], by: {"enum": said}}
+    return object_schema(properties, sorted(rule.needed if is_default else rule.needed | {by}))
 
 
 def labels(most: int, longest: int) -> Rule:
@@ -173,7 +198,13 @@ def labels(most: int, longest: int) -> Rule:
         good = all(type(text) is str and len(text) <= longest and len(name) <= longest for name, text in value.items())
         return None if good else f"must be {words}"
 
-    return Rule(check, words)
+    schema = {
+        "type": "object",
+        "maxProperties": most,
+        "propertyNames": {"maxLength": longest},
+        "additionalProperties": {"type": "string", "maxLength": longest},
+    }
+    return Rule(check, words, schema)
 
 
 def any_json(most_nodes: int) -> Rule:
@@ -193,7 +224,8 @@ def any_json(most_nodes: int) -> Rule:
                 return None
         return f"must be nested at most {_DEEPEST} deep"
 
-    return Rule(check, f"any object of at most {most_nodes} values, nested at most {_DEEPEST} deep")
+    words = f"any object of at most {most_nodes} values, nested at most {_DEEPEST} deep"
+    return Rule(check, words, {"type": "object", "maxProperties": most_nodes - 1, "description": words})
 
 
 def _children(node: Any) -> list[Any]:

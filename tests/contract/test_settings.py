@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance.config.settings import Role, Settings
-from docs.generate import REFERENCE, SECTIONS, heading
+from docs.generate import REFERENCE
+from docs.settings import SECTIONS, heading
 
 SETTINGS = [
     pytest.param(table, name, field, id=f"{table}.{name}")

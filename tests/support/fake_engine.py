@@ -124,7 +124,7 @@ class Engine:
 def orders_in(body: dict[str, Any]) -> str:
     """The text that says what to do."""
     if "messages" in body:
-        return str(body["messages"][-1]["content"])
+        return str(body["messages"][-1].get("content"))
     return str(body.get("prompt") or body.get("input") or body.get("query"))
 
 

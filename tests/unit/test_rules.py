@@ -158,7 +158,7 @@ RULES = [
     either(flag, many(text(1), 3)),
     table({"a": flag, "b": text(1)}, "a"),
     any_json(6),
-    tagged("a", {"x": table({"a": text(1)}), "": flag}, {"y": "no"}, default="x"),
+    tagged("a", {"x": table({"a": text(1)}), "": table({"a": text(1)})}, {"y": "no"}, default="x"),
     labels(2, 2),
 ]
 
