@@ -124,7 +124,7 @@ class Service:
     prices: tuple[PriceRow, ...] = ()
     reference_prices: tuple[PriceRow, ...] = ()
     queue_s: float = 600.0
-    headroom_s: float = 60.0
+    headroom_s: float = 20.0
     answer_tokens: int = 4096
     currency: str = "EUR"
     cloud: CloudTerms | None = None

@@ -62,7 +62,7 @@ class GatewaySettings(Section):
         description="Seconds that a request waits for its turn at a model; then it is answered 503.",
     )
     headroom_s: float = Field(
-        60.0,
+        20.0,
         ge=0,
         le=3600,
         description="Seconds for which a slot is kept free for somebody who has asked; 0 gives one person all slots.",

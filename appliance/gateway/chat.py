@@ -67,6 +67,9 @@ def _routed(endpoint: Endpoint, box: Box, principal: Principal, request: Request
             cloud = served.cloud
         elif wanted.model in served.cloud:
             raise refusal
+    if wanted.model in served.elsewhere:
+        # For something else than conversations: `check` says for what.
+        return Route(wanted.model)
     return served.router.route(wanted, principal.models, cloud)
 
 
@@ -99,7 +102,9 @@ async def _answered(visit: Visit, target: str, send: Send) -> bool:
         visit.waited_s += time.monotonic() - held_at
         endpoint.check(client.engine, wanted)
     engine = client.engine
-    permit(visit.principal, endpoint.scope, (wanted.model, engine.model))  # 2 decide, now that the model is known
+    permit(
+        visit.principal, endpoint.scope, (wanted.model, target, engine.model)
+    )  # 2 decide, now that the model is known
     if not endpoint.on_record:
         await _count(visit, client, send)
         return True

@@ -16,7 +16,7 @@ from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
 from appliance.gateway.queue import Queue
 from appliance.policy.fair import FairScheduler
-from appliance.policy.routing import Router, Rules
+from appliance.policy.routing import SEARCH_ROLES, Router, Rules
 from appliance.terms import RoutingTerms
 
 Target = tuple[Engine, EngineClient]
@@ -28,13 +28,14 @@ _SLOTS_ELSEWHERE: Final = 1024
 class Served:
     """What is served, as one value. `clients` is by the engine's role, in the order of the engines.
 
-    `cloud` are the public names of models that others run.
+    `cloud` are the public names of models that others run, `elsewhere` those of models that cannot converse.
     """
 
     deployment: Deployment
     clients: dict[str, EngineClient]
     router: Router
     cloud: tuple[str, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
 
     def route(self, name: str) -> Target:
         """The engine that serves a public name, and the client to ask it with. Raises model-not-found."""
@@ -60,7 +61,7 @@ class Switchboard:
         wait_s: float,
         cloud: CloudTerms | None = None,
         routing: RoutingTerms = RoutingTerms(),  # noqa: B008 - a frozen value
-        headroom_s: float = 60.0,
+        headroom_s: float = 20.0,
     ) -> None:
         """Raises config-bad-value."""
         self._wait_s = wait_s
@@ -126,7 +127,9 @@ class Switchboard:
 
     def _served(self, deployment: Deployment, old: list[EngineClient]) -> Served:
         far = tuple(name for engine in deployment.engines if engine.provider for name in engine.names)
-        return Served(deployment, self._clients(deployment, old), Router(self._rules, deployment), far)
+        clients, router = self._clients(deployment, old), Router(self._rules, deployment)
+        other = frozenset(name for one in deployment.engines if one.role in SEARCH_ROLES for name in one.names)
+        return Served(deployment, clients, router, far, other)
 
     def _clients(self, deployment: Deployment, old: list[EngineClient]) -> dict[str, EngineClient]:
         return {engine.role: self._client(engine, old) for engine in deployment.engines}

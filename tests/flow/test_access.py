@@ -60,8 +60,8 @@ def test_a_key_for_some_endpoints_is_refused_at_the_others(served: Box) -> None:
     ("allowed", "may", "sees"),
     [
         # By the public name only that name; by the catalogue's id every name that it serves.
-        ("chat", {"chat"}, {"chat"}),
-        ("fake", {"chat", "fake"}, {"chat", "fake"}),
+        ("chat", {"chat"}, {"auto", "chat"}),
+        ("fake", {"chat", "fake"}, {"auto", "chat", "fake"}),
         ("other", set(), set()),
     ],
 )

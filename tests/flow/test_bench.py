@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -31,7 +32,7 @@ def test_the_gateway_is_measured_without_any_peer() -> None:
     """Whether it keeps its limits is not asked here: that depends on what else the machine does."""
     done = bench("gateway", "--quick", "--peers", "")
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    assert "\n| ours | 0." in done.stdout
+    assert re.search(r"\n\| ours \| \d+\.\d", done.stdout)
     assert "| failed requests | at most 0 | 0 | kept |" in done.stdout
 
 

@@ -15,13 +15,13 @@ from appliance.accounts import budgets as accounts
 from appliance.accounts.books import Bookkeeper
 from appliance.errors import ApplianceError
 from appliance.ledger.entry import Opening, Outcome, Settlement
-from appliance.ledger.sums import COLUMNS, rows_sql, sums
+from appliance.ledger.sums import rows_sql, sums
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.budgets import Hold
 from appliance.policy.periods import bounds
 from appliance.policy.prices import Price
 from appliance.policy.principals import Principal
-from appliance.policy.windows import Budget
+from appliance.policy.windows import KINDS, Budget
 from appliance.store import schema
 from appliance.store.sessions import session
 
@@ -142,7 +142,7 @@ def test_the_books_after_a_restart_are_those_before_it_and_the_sum_of_the_rows(f
         file,
         *(
             Budget(kind, "box" if kind == "box" else "*", unit, period, 10**7)
-            for kind in COLUMNS
+            for kind in KINDS
             for unit in ("tokens", "money", "requests")
             for period in ("minute", "day", "week", "month")
         ),
@@ -170,7 +170,7 @@ def test_the_books_after_a_restart_are_those_before_it_and_the_sum_of_the_rows(f
         before, now = asyncio.run(work(now))
         assert before == asyncio.run(look(now))
     with closing(schema.connect(file)) as connection:
-        for kind in COLUMNS:
+        for kind in KINDS:
             for period in ("day", "week", "month"):
                 span = bounds(period, now)
                 by_row = {str(row[0]): tuple(row[1:]) for row in connection.execute(rows_sql(kind), span)}

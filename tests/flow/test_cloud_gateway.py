@@ -100,13 +100,13 @@ def test_what_must_stay_stays_and_has_no_row(
         with pytest.raises(openai.PermissionDeniedError) as refused:
             api.chat.completions.create(model="far-model", messages=[{"role": "user", "content": "x"}])
         assert refused.value.code == "cloud-not-allowed"
-        assert {model.id for model in api.models.list()} == {"chat", "near"}
+        assert {model.id for model in api.models.list()} == {"auto", "chat", "near"}
     assert (far.stats()["asked"], len(cloudy.rows())) == (asked, rows)
 
 
 def test_the_models_of_the_cloud_are_listed_for_those_who_may(cloudy: Box) -> None:
     names = [one["id"] for one in cloudy.get("/v1/models", cloudy.key("anna"))[2]["data"]]
-    assert names == ["chat", "near", "far-model"]
+    assert names == ["auto", "chat", "near", "far-model"]
     status, _, said = cloudy.get("/ready")
     assert (status, said["parts"]["cloud:far-model"]) == (200, "ready")
 

@@ -79,7 +79,7 @@ def test_typed_exceptions_of_the_official_client(served: Box) -> None:
         with pytest.raises(openai.NotFoundError) as missing:
             api.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": "x"}])
         assert missing.value.code == "model-not-found"
-        assert {model.id for model in api.models.list()} == {"chat", "fake"}
+        assert {model.id for model in api.models.list()} == {"auto", "chat", "fake"}
 
 
 def test_too_many_at_once_on_one_key_is_a_rate_limit_error(box: Box, fake_engine: FakeEngine) -> None:

@@ -16,6 +16,7 @@ from tests.support.box import Box, ask, free_port, wait_until
 from tests.support.engines import FakeEngine
 
 SETTINGS = """engine_wait_s = 0.2
+headroom_s = 1
 [engines.chat]
 url = "{url}"
 model = "large"

@@ -211,7 +211,7 @@ def test_an_engine_may_be_ended_once_nothing_is_leaving(
         assert (said["busy"], said["leaving"]) == ({"chat": 0}, 1)
         assert box.post(ask(), key)[2]["model"] == "b"
         assert box.post({**ask(), "model": "old"}, key)[2]["error"]["code"] == "model-not-found"
-        assert {entry["id"] for entry in box.get("/v1/models", key)[2]["data"]} == {"chat", "b"}
+        assert {entry["id"] for entry in box.get("/v1/models", key)[2]["data"]} == {"auto", "chat", "b"}
         assert control.ready()["leaving"] == 1
         rest = b""
         while b"[DONE]" not in rest:
@@ -231,7 +231,7 @@ def test_requests_wait_while_their_engine_is_exchanged(
     box, key = switched.box, switched.box.key()
     switched.switch(engine("a", engines[0], held=True))
     status, _, said = box.get("/ready")
-    assert (status, said["ready"], said["parts"]) == (200, True, {"chat": "held", "ledger": "ready"})
+    assert (status, said["ready"], said["parts"]) == (200, True, {"chat": "held", "ledger": "ready", "audit": "ready"})
     with asked_in_the_background(box, key) as plain, asked_in_the_background(box, key, stream=True) as stream:
         time.sleep(0.5)
         assert (plain.done(), stream.done(), box.rows()) == (False, False, [])
