@@ -16,6 +16,7 @@ from appliance.config.paths import cache_folder
 from tests.support.box import ROOT
 
 _LIMIT_S = 1200.0
+_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def python_environment(name: str) -> Path:
@@ -51,7 +52,9 @@ def node_environment(source: Path) -> Path:
 def own_environment() -> dict[str, str]:
     """Our environment variables, without what would lead a program to our packages or to keys of ours."""
     ours = ("VIRTUAL_ENV", "PYTHONPATH", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DATABASE_URL")
-    return {name: value for name, value in os.environ.items() if name not in ours}
+    # Node knows only its own list of authorities; whom this machine trusts besides stands here.
+    trusted = {"NODE_EXTRA_CA_CERTS": str(_AUTHORITIES)} if _AUTHORITIES.exists() else {}
+    return trusted | {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def _folder(name: str, content: bytes) -> Path:
