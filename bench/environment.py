@@ -24,11 +24,11 @@ def programs() -> Path:
     if not (folder / "ready").exists():
         sys.stderr.write(f"Setting up the peers in {folder}\n")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        uv = _uv()
-        _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
+        installer = uv()
+        run(installer, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
         python = str(folder / "bin" / "python")
-        _run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(LOCK))
-        _run(python, "-m", "compileall", "-q", str(folder / "lib"), check=False)
+        run(installer, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(LOCK))
+        run(python, "-m", "compileall", "-q", str(folder / "lib"), check=False)
         (folder / "ready").touch()
     return folder / "bin"
 
@@ -41,7 +41,7 @@ def version(package: str) -> str:
     raise BenchError(f"{LOCK.name} does not pin {package}")
 
 
-def _uv() -> str:
+def uv() -> str:
     """uv from the PATH, or the one that the installer and the tests keep in the user's cache folder."""
     kept = sorted(cache_folder().glob("uv-*/bin/uv"), key=lambda path: path.stat().st_mtime)
     found = shutil.which("uv") or (str(kept[-1]) if kept else None)
@@ -52,7 +52,7 @@ def _uv() -> str:
     return found
 
 
-def _run(*command: str, check: bool = True) -> None:
+def run(*command: str, check: bool = True) -> None:
     """Runs a command with its complaints on stderr; a compile of all files may complain about a template."""
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     quiet = None if check else subprocess.DEVNULL

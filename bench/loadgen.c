@@ -3,14 +3,18 @@
  *   loadgen -p PORT [options] < BODY.json
  *
  *   -p PORT       on 127.0.0.1; no other address can be asked for
+ *   -U SOCKET     a UNIX socket instead
  *   -u PATH       default /v1/chat/completions
  *   -H 'N: v'     one more request header; may be repeated
+ *   -K FILE       one more request header for each client, a line each
+ *   -f NUMBER     eight '#' in the body become the number of the request, counted from this one: no two are the same
  *   -c CLIENTS    default 1
  *   -n REQUESTS   start no more than these (default 20000)
  *   -t SECONDS    start none after these (default 10)
  *   -w SECONDS    give an answer up after these (default 15)
  *   -k EVENTS     hang up once this many events of a stream have come
  *   -s BYTES      read at most this many bytes a second on each connection
+ *   -r MS         each client rests up to so long before it asks again, for a time of its own each time
  *   -i FILE       write there the x-request-id of every answer that a reader would call complete, one a line: a plain
  *                 one that came whole, a stream from its finish reason on, also when it broke off after that
  *
@@ -31,6 +35,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +43,7 @@
 #define MAX_REQUESTS 2000000L
 #define MAX_BODY (1 << 20)
 #define NS_PER_SECOND 1000000000LL
+#define NUMBER "########" /* where the body has it, there goes the number of the request */
 #define SLOW_TURNS 20 /* a slow reader reads this often a second */
 
 enum part { HEAD, BODY, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER };
@@ -47,7 +53,7 @@ static const char *const OUTCOME_NAMES[OUTCOMES] = {"answered",   "hung_up",    
 
 struct client {
     int fd; /* -1: not connected */
-    bool connected, busy, close_after, is_stream, done_seen, finish_seen, error_seen, extension;
+    bool connected, kept, busy, close_after, is_stream, done_seen, finish_seen, error_seen, extension;
     enum part part;
     int status;
     size_t sent, head_length, line_length;
@@ -56,13 +62,15 @@ struct client {
     long long start_ns, first_ns, resume_ns;
     char head[8192], line[1024]; /* `line` keeps the beginning of the current event line */
     char id[64];
+    char *request, *number; /* `number`: where in the request it stands, if it does */
+    size_t request_length;
 };
 
 static struct {
     int port, clients;
-    const char *path;
-    char headers[4096];
-    long requests, hang_up_after, slow_bytes;
+    const char *path, *socket;
+    char headers[4096], *own_headers[MAX_CLIENTS];
+    long first, requests, hang_up_after, slow_bytes, rest_ms;
     double seconds, patience;
     size_t line_kept; /* of an event line; all that is looked at, so that nothing is copied in vain */
     FILE *ids;
@@ -76,8 +84,6 @@ static struct {
 } tally;
 
 static struct client clients[MAX_CLIENTS];
-static char *request;
-static size_t request_length;
 static int poll_fd;
 static long long begin_ns, stop_ns;
 
@@ -104,23 +110,30 @@ static void disconnect(struct client *c)
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
-    c->connected = false;
+    c->connected = c->kept = false;
 }
 
 static void connect_client(struct client *c)
 {
     int on = 1, small = 4096;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+    struct sockaddr_un near = {.sun_family = AF_UNIX};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    c->fd = socket(options.socket ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         return;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (options.socket)
+        snprintf(near.sun_path, sizeof near.sun_path, "%s", options.socket);
+    else
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (options.slow_bytes) /* a slow reader must not hide behind the kernel's buffer */
         setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = c};
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event);
-    connect(c->fd, (struct sockaddr *)&address, sizeof address); /* epoll says how it went */
+    if (options.socket)
+        connect(c->fd, (struct sockaddr *)&near, sizeof near);
+    else
+        connect(c->fd, (struct sockaddr *)&address, sizeof address); /* epoll says how it went */
     tally.connects++;
 }
 
@@ -179,6 +192,11 @@ static void next(struct client *c)
         connect_client(c);
     if (!c->connected)
         return;
+    if (c->number) {
+        char digits[24];
+        snprintf(digits, sizeof digits, "%08ld", (options.first + tally.issued) % 100000000L);
+        memcpy(c->number, digits, strlen(NUMBER));
+    }
     tally.issued++;
     c->busy = true;
     c->close_after = c->is_stream = c->done_seen = c->finish_seen = c->error_seen = c->extension = false;
@@ -197,22 +215,37 @@ static void finish(struct client *c, enum outcome outcome)
 {
     record(c, outcome, now_ns());
     c->busy = false;
+    c->kept = true;
     if (outcome != ANSWERED || c->close_after)
         disconnect(c);
-    next(c);
+    if (options.rest_ms)
+        c->resume_ns = now_ns() + random() % (options.rest_ms * 1000000L);
+    else
+        next(c);
+}
+
+/* A server may close a connection that it kept, just as the next request comes: that is sent again on a new one. */
+static bool again(struct client *c)
+{
+    if (!c->kept || c->part != HEAD || c->head_length)
+        return false;
+    disconnect(c);
+    connect_client(c);
+    return c->fd >= 0;
 }
 
 static void push(struct client *c)
 {
-    while (c->sent < request_length) {
-        ssize_t n = send(c->fd, request + c->sent, request_length - c->sent, MSG_NOSIGNAL);
+    while (c->sent < c->request_length) {
+        ssize_t n = send(c->fd, c->request + c->sent, c->request_length - c->sent, MSG_NOSIGNAL);
         if (n > 0) {
             c->sent += (size_t)n;
         } else if (errno == EAGAIN || errno == EINTR) {
             watch(c, EPOLLIN | EPOLLOUT);
             return;
         } else {
-            finish(c, CLOSED);
+            if (!again(c))
+                finish(c, CLOSED);
             return;
         }
     }
@@ -348,6 +381,8 @@ static void on_readable(struct client *c)
     ssize_t n = recv(c->fd, bytes, most < sizeof bytes ? most : sizeof bytes, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (n <= 0 && again(c))
+        return;
     if (n <= 0) {
         bool until_close = c->part == BODY && c->left < 0;
         c->close_after = true;
@@ -372,6 +407,11 @@ static void on_connected(struct client *c)
     socklen_t length = sizeof error;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
     c->connected = !error;
+    if (!error && c->busy) {
+        c->sent = 0;
+        push(c);
+        return;
+    }
     if (!error || !may_start(now_ns())) {
         next(c);
         return;
@@ -387,7 +427,9 @@ static void on_event(struct client *c, unsigned events)
 {
     if (c->fd < 0)
         return;
-    if (!c->connected)
+    if (c->kept && !c->busy)
+        disconnect(c); /* while it rests the server has nothing to say but that it closes */
+    else if (!c->connected)
         on_connected(c);
     else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         on_readable(c);
@@ -402,6 +444,9 @@ static void check_clocks(long long now)
         struct client *c = &clients[i];
         if (c->busy && now - c->start_ns > seconds_ns(options.patience)) {
             finish(c, TIMED_OUT);
+        } else if (!c->busy && c->resume_ns && now >= c->resume_ns) {
+            c->resume_ns = 0;
+            next(c);
         } else if (c->busy && c->resume_ns && now >= c->resume_ns) {
             c->resume_ns = 0;
             watch(c, EPOLLIN);
@@ -412,7 +457,7 @@ static void check_clocks(long long now)
 static bool anyone_left(void)
 {
     for (int i = 0; i < options.clients; i++)
-        if (clients[i].fd >= 0)
+        if (clients[i].fd >= 0 || clients[i].resume_ns)
             return true;
     return false;
 }
@@ -420,7 +465,7 @@ static bool anyone_left(void)
 static void run(void)
 {
     struct epoll_event ready[256];
-    long long check_every = options.slow_bytes ? NS_PER_SECOND / 100 : NS_PER_SECOND / 5, check = 0;
+    long long check_every = options.slow_bytes || options.rest_ms ? NS_PER_SECOND / 500 : NS_PER_SECOND / 5, check = 0;
     long long end_ns = stop_ns + seconds_ns(options.patience + 1);
     for (int i = 0; i < options.clients; i++) {
         clients[i].fd = -1;
@@ -503,6 +548,24 @@ static void add_header(const char *header)
     }
 }
 
+/* The lines of a file, one header for each client. */
+static void read_own_headers(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    for (int i = 0; file && i < MAX_CLIENTS; i++) {
+        size_t room = 0;
+        ssize_t length = getline(&options.own_headers[i], &room, file);
+        if (length < 0)
+            options.own_headers[i] = NULL;
+        else
+            options.own_headers[i][strcspn(options.own_headers[i], "\n")] = '\0';
+    }
+    if (!file || fclose(file)) {
+        perror("loadgen: cannot read the headers");
+        exit(2);
+    }
+}
+
 /* With ids the lines are searched for a finish reason, so they are kept. */
 static void open_ids(const char *path)
 {
@@ -517,9 +580,12 @@ static void open_ids(const char *path)
 static void read_options(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "p:u:H:c:n:t:w:k:s:i:")) != -1) {
+    while ((option = getopt(argc, argv, "p:U:u:H:K:f:c:n:t:w:k:s:r:i:")) != -1) {
         switch (option) {
         case 'p': options.port = atoi(optarg); break;
+        case 'U': options.socket = optarg; break;
+        case 'K': read_own_headers(optarg); break;
+        case 'f': options.first = atol(optarg); break;
         case 'u': options.path = optarg; break;
         case 'H': add_header(optarg); break;
         case 'c': options.clients = atoi(optarg); break;
@@ -528,36 +594,49 @@ static void read_options(int argc, char **argv)
         case 'w': options.patience = atof(optarg); break;
         case 'k': options.hang_up_after = atol(optarg); break;
         case 's': options.slow_bytes = atol(optarg); break;
+        case 'r': options.rest_ms = atol(optarg); break;
         case 'i': open_ids(optarg); break;
         default: exit(2);
         }
     }
-    if (options.port < 1 || options.clients < 1 || options.clients > MAX_CLIENTS || options.requests < 1 ||
+    if ((options.port < 1 && !options.socket) || options.clients < 1 || options.clients > MAX_CLIENTS || options.requests < 1 ||
         options.requests > MAX_REQUESTS || options.seconds <= 0 || options.patience <= 0) {
-        fprintf(stderr, "loadgen: -p PORT is needed, at most %d clients, at most %ld requests\n", MAX_CLIENTS,
+        fprintf(stderr, "loadgen: -p PORT or -U SOCKET is needed, at most %d clients, at most %ld requests\n", MAX_CLIENTS,
                 MAX_REQUESTS);
         exit(2);
     }
+}
+
+/* A client's request: all the same but for its own header and, later, the number. */
+static void prepare_client(struct client *c, const char *own, const char *body, size_t length)
+{
+    char *head;
+    int head_length = asprintf(&head,
+                               "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\n"
+                               "accept: */*\r\n%s%s%scontent-length: %zu\r\n\r\n",
+                               options.path, options.port, options.headers, own ? own : "", own ? "\r\n" : "", length);
+    if (head_length < 0)
+        abort();
+    c->request_length = (size_t)head_length + length;
+    c->request = malloc(c->request_length);
+    if (!c->request)
+        abort();
+    memcpy(c->request, head, (size_t)head_length);
+    memcpy(c->request + head_length, body, length);
+    c->number = memmem(c->request + head_length, length, NUMBER, strlen(NUMBER));
+    free(head);
 }
 
 static void prepare(void)
 {
     static char body[MAX_BODY];
     size_t length = fread(body, 1, sizeof body, stdin);
-    char *head;
-    int head_length = asprintf(&head,
-                               "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\n"
-                               "accept: */*\r\n%scontent-length: %zu\r\n\r\n",
-                               options.path, options.port, options.headers, length);
-    request_length = (size_t)head_length + length;
-    request = malloc(request_length);
+    for (int i = 0; i < options.clients; i++)
+        prepare_client(&clients[i], options.own_headers[i], body, length);
     tally.latency_ms = calloc((size_t)options.requests, sizeof(double));
     tally.ttft_ms = calloc((size_t)options.requests, sizeof(double));
-    if (head_length < 0 || !request || !tally.latency_ms || !tally.ttft_ms)
+    if (!tally.latency_ms || !tally.ttft_ms)
         abort();
-    memcpy(request, head, (size_t)head_length);
-    memcpy(request + head_length, body, length);
-    free(head);
 }
 
 int main(int argc, char **argv)

@@ -1,10 +1,11 @@
 """What people notice: tokens a second and waiting, through the gateway and without it, on the real engine.
 
-    python -m bench.people [--rounds N] [--slots N]
+    python -m bench.people [--rounds N] [--slots N] [--no-bindings]
 
 Starts a box with the embedded model, and in each round measures in turn:
 
-    eight at once    through the gateway, and llama-server alone over its socket: tokens a second, time to first token
+    eight at once    through the gateway, llama-server alone over its socket, and `python -m llama_cpp.server`:
+                     tokens a second, time to first token
     seven, alone     one request each: time to first token
     and one greedy   the same seven while one person has 64 requests waiting
     eight busy       eight people who always have two requests under way: Jain's index of their tokens
@@ -29,13 +30,19 @@ from typing import Any, Final
 
 import aiohttp
 
-from bench.tools import BENCH
+from bench.bindings import Bindings
+from bench.tools import BENCH, BenchError, tool
 
 SHARE_OF_ALONE: Final = 0.97
 FIRST_TOKEN_MS: Final = 3.0
+TIMES_BINDINGS: Final = 2.5
 GREEDY_TIMES: Final = 1.5
 JAIN: Final = 0.97
+_PEOPLE: Final = 8
 _TOKENS: Final = 48
+_ANSWERS: Final = 8
+_CONTEXT: Final = 1024
+_THREADS: Final = 2
 _GREEDY: Final = 64
 _BUSY_S: Final = 20.0
 # The embedded model's end of a turn: without it each answer has all its tokens.
@@ -46,17 +53,53 @@ _NO_END: Final = {"2": -100}
 class Found:
     """Everything that was measured: tokens a second, seconds to the first token, Jain's index."""
 
-    speed: dict[str, list[float]] = field(default_factory=lambda: {"gateway": [], "alone": []})
-    first: dict[str, list[float]] = field(default_factory=lambda: {"gateway": [], "alone": []})
+    speed: dict[str, list[float]] = field(default_factory=dict)
+    first: dict[str, list[float]] = field(default_factory=dict)
     seven: list[float] = field(default_factory=list)
     seven_beside: list[float] = field(default_factory=list)
     jain: list[float] = field(default_factory=list)
 
 
-class Place:
-    """Where to ask: the gateway with a key for each person, or llama-server's socket."""
+class Crowd:
+    """Eight people who each ask again as soon as they are answered, by the load generator in C.
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, keys: list[str] | None = None) -> None:
+    Its share of the two cores is small, so what is compared is the servers. No two questions are the same: an
+    engine that has seen one would answer it sooner.
+    """
+
+    def __init__(self) -> None:
+        self._asked = time.time_ns() // 1_000_000_000 % 10_000_000 * 10
+
+    def ask(self, where: list[str], answers: int = _ANSWERS) -> tuple[float, float]:
+        """`answers` for each person from a place (options of loadgen): tokens a second, ms to the first token (p50)."""
+        total = _PEOPLE * answers
+        command = [str(tool("loadgen")), *where, "-c", str(_PEOPLE), "-n", str(total), "-t", "300", "-w", "120"]
+        command += ["-f", str(self._asked)]
+        self._asked += total
+        words = "Number ########: tell me a story about the sea, the wind and the people who live by them."
+        text = json.dumps(_body(words, _TOKENS))
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=True)
+        found = json.loads(done.stdout)
+        if found["ok"] < total or found["events"] < total * _TOKENS:
+            raise BenchError(f"{found['ok']} of {total} answers, {found['events']} events: {found['first_error']}")
+        return found["ok"] * _TOKENS / found["seconds"], found["ttft_ms"]["p50"]
+
+
+def _body(words: str, tokens: int) -> dict[str, Any]:
+    return {
+        "model": "chat",
+        "messages": [{"role": "user", "content": words}],
+        "max_tokens": tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "logit_bias": _NO_END,
+    }
+
+
+class Place:
+    """The gateway, with a key for each person."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, keys: list[str]) -> None:
         self._session, self._url, self._keys = session, url, keys
         self._number = 0
 
@@ -64,15 +107,8 @@ class Place:
         """One streamed answer: seconds to its first token, and its tokens."""
         self._number += 1
         words = f"{self._number}: tell person {person} a story about the sea, the wind and number {self._number}."
-        body = {
-            "model": "chat",
-            "messages": [{"role": "user", "content": words}],
-            "max_tokens": tokens,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "logit_bias": _NO_END,
-        }
-        headers = {"authorization": f"Bearer {self._keys[person]}"} if self._keys else {}
+        body = _body(words, tokens)
+        headers = {"authorization": f"Bearer {self._keys[person]}"}
         began, first, count = time.monotonic(), 0.0, 0
         async with self._session.post(self._url, json=body, headers=headers) as response:
             if response.status != 200:
@@ -86,22 +122,28 @@ class Place:
                 count = (chunk.get("usage") or {}).get("completion_tokens", count)
         return first, count
 
-    async def together(self, people: range) -> tuple[float, list[float]]:
-        """One request of each at once: tokens a second over all, and each one's seconds to the first token."""
-        began = time.monotonic()
-        found = await asyncio.gather(*(self.ask(person) for person in people))
-        return sum(count for _, count in found) / (time.monotonic() - began), [first for first, _ in found]
+    async def together(self, people: range) -> list[float]:
+        """One request of each at once: each one's seconds to the first token."""
+        return [first for first, _ in await asyncio.gather(*(self.ask(person) for person in people))]
 
 
-async def _round(gateway: Place, alone: Place, found: Found) -> None:
-    for name, place in (("gateway", gateway), ("alone", alone)):
-        speed, first = await place.together(range(8))
-        found.speed[name].append(speed)
-        found.first[name] += first
-    found.seven += (await gateway.together(range(7)))[1]
+def _eight_at_once(places: dict[str, list[str]], rounds: int, found: Found) -> None:
+    """Each place in turn, another one first in each round: a machine that slows down then favours nobody."""
+    crowd, names = Crowd(), list(places)
+    for name in names:
+        crowd.ask(places[name], 1)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            speed, first = crowd.ask(places[name], 2 if name == "bindings" else _ANSWERS)
+            found.speed.setdefault(name, []).append(speed)
+            found.first.setdefault(name, []).append(first)
+
+
+async def _seven(gateway: Place, found: Found) -> None:
+    found.seven += await gateway.together(range(7))
     greedy = [asyncio.create_task(gateway.ask(7)) for _ in range(_GREEDY)]
     await asyncio.sleep(1.0)
-    found.seven_beside += (await gateway.together(range(7)))[1]
+    found.seven_beside += await gateway.together(range(7))
     for task in greedy:
         task.cancel()
     await asyncio.gather(*greedy, return_exceptions=True)
@@ -110,15 +152,15 @@ async def _round(gateway: Place, alone: Place, found: Found) -> None:
 
 async def _busy(gateway: Place) -> float:
     """Jain's index of the tokens that eight people got who always have two requests under way."""
-    tokens = [0] * 8
+    tokens = [0] * _PEOPLE
     until = time.monotonic() + _BUSY_S
 
     async def go_on(person: int) -> None:
         while time.monotonic() < until:
             tokens[person] += (await gateway.ask(person))[1]
 
-    await asyncio.gather(*(go_on(person) for person in range(8) for _ in range(2)))
-    return sum(tokens) ** 2 / (8 * sum(count * count for count in tokens))
+    await asyncio.gather(*(go_on(person) for person in range(_PEOPLE) for _ in range(2)))
+    return sum(tokens) ** 2 / (_PEOPLE * sum(count * count for count in tokens))
 
 
 class Box:
@@ -128,8 +170,8 @@ class Box:
         self.folder = folder
         self.port = 20_000 + os.getpid() % 20_000
         self._place = ["--config", str(folder / "appliance.toml"), "--state", str(folder / "var")]
-        settings = f"[gateway]\nport = {self.port}\n[engines.chat]\nslots = {slots}\ncontext = 1024\n"
-        (folder / "appliance.toml").write_text(settings)
+        engine = f"[engines.chat]\nslots = {slots}\ncontext = {_CONTEXT}\nthreads = {_THREADS}\n"
+        (folder / "appliance.toml").write_text(f"[gateway]\nport = {self.port}\n{engine}")
 
     def run(self, *words: str) -> str:
         """What a command prints."""
@@ -140,27 +182,41 @@ class Box:
         """A person's key."""
         return str(json.loads(self.run("keys", "create", "--owner", owner, "--json"))["key"])
 
-    def socket(self) -> str:
-        """The engine's socket."""
-        deployment = json.loads((self.folder / "var/deployment.json").read_text())
-        return str(deployment["engines"][0]["socket"])
+    def engine(self) -> dict[str, Any]:
+        """The engine's part of the hand-over: its socket and its model's file."""
+        engines: list[dict[str, Any]] = json.loads((self.folder / "var/deployment.json").read_text())["engines"]
+        return engines[0]
+
+    def places(self, keys: list[str]) -> dict[str, list[str]]:
+        """Where the crowd asks: the gateway, each with a key of their own, and llama-server's socket."""
+        headers = self.folder / "headers"
+        headers.write_text("".join(f"Authorization: Bearer {key}\n" for key in keys))
+        return {
+            "gateway": ["-p", str(self.port), "-K", str(headers)],
+            "alone": ["-U", self.engine()["socket"]],
+        }
 
 
-async def _measure(box: Box, rounds: int) -> Found:
-    keys = [box.key(f"person{number}") for number in range(8)]
-    found = Found()
+async def _measure_fairness(box: Box, keys: list[str], rounds: int, found: Found) -> None:
     limit = aiohttp.ClientTimeout(total=600)
-    near = aiohttp.UnixConnector(box.socket(), limit=0)
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limit) as through,
-        aiohttp.ClientSession(connector=near, timeout=limit) as direct,
-    ):
-        gateway = Place(through, f"http://127.0.0.1:{box.port}/v1/chat/completions", keys)
-        alone = Place(direct, "http://engine/v1/chat/completions")
-        await gateway.together(range(8))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limit) as session:
+        gateway = Place(session, f"http://127.0.0.1:{box.port}/v1/chat/completions", keys)
+        await gateway.together(range(_PEOPLE))
         for _ in range(rounds):
-            await _round(gateway, alone, found)
+            await _seven(gateway, found)
         found.jain.append(await _busy(gateway))
+
+
+def _measure(box: Box, rounds: int, bindings: bool) -> Found:
+    keys = [box.key(f"person{number}") for number in range(_PEOPLE)]
+    found, places = Found(), box.places(keys)
+    if bindings:
+        model = Path(box.engine()["file"])
+        with Bindings(model, _CONTEXT, _THREADS, box.folder / "bindings.log") as other:
+            _eight_at_once(places | {"bindings": ["-p", str(other.port)]}, rounds, found)
+    else:
+        _eight_at_once(places, rounds, found)
+    asyncio.run(_measure_fairness(box, keys, rounds, found))
     return found
 
 
@@ -170,16 +226,19 @@ def _p95(values: list[float]) -> float:
 
 def _report(found: Found) -> bool:
     speed = {name: median(values) for name, values in found.speed.items()}
-    first = {name: median(values) * 1000 for name, values in found.first.items()}
+    first = {name: median(values) for name, values in found.first.items()}
     seven, beside = _p95(found.seven), _p95(found.seven_beside)
-    rows = (
+    rows = [
         ("tokens a second of 8, of llama-server alone", speed["gateway"] / speed["alone"], SHARE_OF_ALONE, True),
         ("p50 to the first token, ms more than alone", first["gateway"] - first["alone"], FIRST_TOKEN_MS, False),
         ("p95 of the seven beside a greedy one, times", beside / seven, GREEDY_TIMES, False),
         ("Jain's index of 8 who are equally busy", found.jain[0], JAIN, True),
-    )
-    print(f"through the gateway {speed['gateway']:.0f} tok/s, alone {speed['alone']:.0f}")
-    print(f"first token: p50 {first['gateway']:.1f} ms, alone {first['alone']:.1f}")
+    ]
+    if "bindings" in speed:
+        times = speed["gateway"] / speed["bindings"]
+        rows.append(("tokens a second, times those of llama_cpp.server", times, TIMES_BINDINGS, True))
+    for name, value in speed.items():
+        print(f"{name}: {value:.0f} tok/s, first token p50 {first[name]:.1f} ms")
     print(f"seven people: p95 {seven * 1000:.0f} ms, beside a greedy one {beside * 1000:.0f}\n")
     kept = True
     for words, value, limit, at_least in rows:
@@ -194,14 +253,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--no-bindings", action="store_true", help="without llama_cpp.server")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         box = Box(Path(folder), chosen.slots)
         try:
             box.run("models", "pull", "smollm2-135m-instruct")
             box.run("up", "--no-prove")
-            found = asyncio.run(_measure(box, chosen.rounds))
-        except (subprocess.CalledProcessError, OSError, RuntimeError) as error:
+            found = _measure(box, chosen.rounds, not chosen.no_bindings)
+        except (BenchError, subprocess.SubprocessError, OSError, RuntimeError) as error:
             print(f"nothing could be measured: {error}", file=sys.stderr)
             return 2
         finally:

@@ -75,8 +75,9 @@ def make_plan(home: Home, settings: Settings) -> Plan:
         known, hardware = catalogue(home), probe()
         room = Room(hardware, offloads=offloads())
         for role, wanted in ours.items():
-            choice = choose(role, wanted, known, hardware)
-            tuned = with_tuned(choice, wanted, tuned_for(home, hardware, choice.model.id))
+            choice = choose(role, wanted, known, hardware, ours.keys() - {role})
+            found = tuned_for(home, hardware, choice.model.id)
+            tuned = with_tuned(choice, wanted, found, hardware.cores)
             engine, one = plan_engine(home, role, choice, room, tuned=tuned)
             engines.append(engine)
             planned.append(one)

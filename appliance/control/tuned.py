@@ -32,10 +32,15 @@ def fixed(wanted: EngineSettings) -> frozenset[str]:
     return frozenset(named if wanted.threads else named - {"threads"})
 
 
-def with_tuned(choice: Choice, wanted: EngineSettings, tuned: Tuned | None) -> Choice:
-    """A choice with what was tuned in it, except for what the settings file names itself."""
+def with_tuned(choice: Choice, wanted: EngineSettings, tuned: Tuned | None, cores: int) -> Choice:
+    """A choice with what was tuned in it, except for what the settings file names itself.
+
+    Tuning has all of the machine's cores to itself: whoever shares them takes no more threads than its share.
+    """
     if tuned is None:
         return choice
     found = {"threads": tuned.threads, "slots": tuned.slots, "kv": tuned.kv}
     changes = {name: value for name, value in found.items() if value is not None and name not in fixed(wanted)}
+    if choice.threads < cores and tuned.threads is not None and "threads" in changes:
+        changes["threads"] = min(tuned.threads, choice.threads)
     return replace(choice, options=tuned.options, **changes)  # type: ignore[arg-type]

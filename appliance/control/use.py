@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from appliance.artifacts import gguf
 from appliance.artifacts.shelf import Shelf
@@ -77,7 +78,27 @@ def use(
             _keep(home, wish, choice)
             return Used(choice, None)
         recover(home, settings.gateway)
-        return _exchanged(home, settings, wish, told)
+        found = _exchanged(home, settings, wish, told)
+        _share_cores(home, role, told)
+        return found
+
+
+def _share_cores(home: Home, changed: Role, told: Told) -> None:
+    """Have the engines of other roles take the threads that are theirs now; one that cannot keeps what it has."""
+    settings = load(home.config)
+    for one in running.read(home):
+        role = cast("Role", one.plan.role)
+        wanted = settings.engines.get(role)
+        if role == changed or one.plan.on_gpu or wanted is None or wanted.url is not None:
+            continue
+        wish = _wish(home, settings, catalogue(home).get(one.plan.model), role, None, None)
+        if wish.tuned.threads == one.plan.threads:
+            continue
+        told(f"{wish.choice.model.title} shares the cores now: {wish.tuned.threads} threads for {role}")
+        try:
+            _exchanged(home, settings, wish, told)
+        except ApplianceError as error:
+            told(f"It keeps its {one.plan.threads} threads until the next `appliance up`: {error.sentence}")
 
 
 def _exchanged(home: Home, settings: Settings, wish: _Wish, told: Told) -> Used:
@@ -106,13 +127,14 @@ def _wish(home: Home, settings: Settings, model: Model, role: Role, context: int
         update={name: value for name, value in changed.items() if value is not None}
     )
     known, hardware = catalogue(home), probe()
-    choice = choose(role, wanted, known, hardware)
+    beside = {other for other, one in settings.engines.items() if one.url is None and other != role}
+    choice = choose(role, wanted, known, hardware, beside)
     return _Wish(
         role,
         hardware,
         choice,
-        plain=choose(role, EngineSettings(model=model.id), known, hardware),
-        tuned=with_tuned(choice, wanted, tuned_for(home, hardware, model.id)),
+        plain=choose(role, EngineSettings(model=model.id), known, hardware, beside),
+        tuned=with_tuned(choice, wanted, tuned_for(home, hardware, model.id), hardware.cores),
         named=frozenset(wanted.model_fields_set),
     )
 

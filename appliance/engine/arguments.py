@@ -7,6 +7,8 @@ from typing import Final
 
 # What an engine is asked for besides conversations. Pooling is the model's own business: it is in its file.
 _ROLES: Final[dict[str, tuple[str, ...]]] = {"embed": ("--embedding",), "rerank": ("--reranking",)}
+# The roles that read texts, often in bulk, and write none.
+READERS: Final = frozenset(_ROLES)
 # Copies of a conversation's windows and states that each slot keeps, to go back to.
 CHECKPOINTS: Final = 1
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.engine.arguments import EnginePlan, server_arguments
+from appliance.engine.arguments import READERS, EnginePlan, server_arguments
 from appliance.supervise.spec import Probe, ProcessSpec
 
 # Its threads wait for each other, so busy neighbours at the same priority cost it most of its speed; much more than
 # this, and everything else would hardly get to run while it answers. See docs/decisions/0004.
 _NICE = -4
+# What reads texts in bulk gives way to whoever waits for an answer; being lower is allowed to everybody.
+_READING_NICE = 6
 # Reading and repacking a large model from a slow disk.
 _START_S = 900.0
 
@@ -21,7 +23,7 @@ def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "") ->
         argv=server_arguments(str(binary), plan),
         probe=Probe(path="/health", socket=plan.socket),
         log=str(log),
-        nice=_NICE,
+        nice=_READING_NICE if plan.role in READERS else _NICE,
         # A killed server leaves its socket behind, and could not start over it.
         stale=(plan.socket,),
         start_s=_START_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from appliance.engine.arguments import DEFAULTS, Options
 from appliance.errors import ApplianceError
 from appliance.hardware.facts import Hardware
 from appliance.selector.memory import Load
+from appliance.selector.threads import threads
 
 # The models that come without a hub.
 EMBEDDED: Final = "smollm2-135m-instruct"
@@ -41,9 +43,12 @@ class Choice:
         return Load(self.context, self.slots, self.kv, micro_batch=self.options.micro_batch)
 
 
-def choose(role: Role, settings: EngineSettings, catalogue: Catalogue, hardware: Hardware) -> Choice:
+def choose(
+    role: Role, settings: EngineSettings, catalogue: Catalogue, hardware: Hardware, beside: Collection[Role] = ()
+) -> Choice:
     """The model that the settings name, or the embedded one; never more context than it was trained for.
 
+    `beside` are the roles of other engines on this machine, which share its cores.
     Raises model-unknown, model-cannot-chat, model-cannot-serve or config-bad-value.
     """
     model = _model(role, settings, catalogue)
@@ -52,7 +57,8 @@ def choose(role: Role, settings: EngineSettings, catalogue: Catalogue, hardware:
     if role not in _WRITING:
         context = min(context, _LONGEST_TEXT)
         options = Options(micro_batch=max(options.micro_batch, context))
-    return Choice(model, context, settings.slots, settings.threads or hardware.cores, settings.kv, options)
+    computing = settings.threads or threads(role, beside, hardware.cores)
+    return Choice(model, context, settings.slots, computing, settings.kv, options)
 
 
 def _model(role: Role, settings: EngineSettings, catalogue: Catalogue) -> Model:

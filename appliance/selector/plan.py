@@ -21,6 +21,7 @@ from appliance.selector.known import estimate
 from appliance.selector.memory import Load, Need, corrected
 from appliance.selector.places import Place, free_place, host_taken, on_gpus, on_processor, usable_gpus
 from appliance.selector.speed import tokens_per_second
+from appliance.selector.threads import threads
 from appliance.units import GIB, show_bytes
 
 _LEAST_CONTEXT: Final = 4096
@@ -188,7 +189,16 @@ def _set_in(machine: _Machine, catalogue: Catalogue, wishes: Wishes, place: Plac
         if found is not None:
             beside.append(found)
             left = left.less(found.need)
-    return SetPlan((chat, *beside), passed, place, left)
+    return SetPlan(_sharing((chat, *beside), machine.hardware.cores), passed, place, left)
+
+
+def _sharing(placements: tuple[Placement, ...], cores: int) -> tuple[Placement, ...]:
+    """Each with its share of the cores; the first is the chat model, whatever it was made for."""
+    roles = ("chat", *(placement.model.role for placement in placements[1:]))
+    return tuple(
+        replace(placement, threads=threads(role, {*roles} - {role}, cores))
+        for role, placement in zip(roles, placements, strict=True)
+    )
 
 
 def _less_search(machine: _Machine, catalogue: Catalogue, place: Place) -> Place:

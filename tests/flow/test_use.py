@@ -25,6 +25,7 @@ from appliance.hardware.probe import probe
 from appliance.proof import tunings
 from appliance.proof.keys import machine_key
 from appliance.selector.choose import EMBEDDED
+from appliance.selector.threads import threads as threads_of
 from appliance.store.sessions import session
 from appliance.units import GIB
 from tests.support.box import ROOT, Box, ask, environment, wait_until
@@ -247,7 +248,12 @@ def test_without_an_id_it_is_what_the_plan_chooses(up: Box, model_file: Path) ->
     try:
         (found,) = up.document("models", "use", "--role", "small")
         assert (found["id"], found["role"], found["serving"]) == ("terse", "small", True)
-        assert sorted(names(up)) == ["chat", "serve", "small"]
+        # The chat model's engine gave it a share of the cores, and was exchanged for one with fewer threads.
+        home = Home(up.config, up.state)
+        shares = {one.plan.role: one.plan.threads for one in running.read(home)}
+        cores = probe().cores
+        assert shares == {"chat": threads_of("chat", ("small",), cores), "small": threads_of("small", ("chat",), cores)}
+        assert len(names(up)) == 3
         status, _, _ = up.post(ask(model="small", max_tokens=3), up.key())
         assert (status, up.rows(1)[0]["model"]) == (200, "terse")
         assert served(up) == EMBEDDED

@@ -120,3 +120,9 @@ def test_an_engines_process_clears_its_old_socket_and_is_asked_over_the_new_one(
     assert (spec.probe.socket, spec.probe.host, spec.probe.port) == (PLAN.socket, None, None)
     assert spec.stale == (PLAN.socket,)
     assert spec.nice < 0
+
+
+@pytest.mark.parametrize("role", ["embed", "rerank"])
+def test_an_engine_that_reads_in_bulk_gives_way_to_those_who_wait_for_an_answer(role: str, tmp_path: Path) -> None:
+    spec = engine_process(Path("/bin/llama-server"), dataclasses.replace(PLAN, role=role), tmp_path / "log")
+    assert spec.nice > 0

@@ -78,12 +78,14 @@ def test_what_another_version_has_stored_never_stops_anything() -> None:
 def test_a_choice_takes_what_was_tuned_except_for_what_the_settings_file_names() -> None:
     choice = choose("chat", EngineSettings(), catalogue(), MACHINE)
     tuned = Tuned(Options(flash="off"), threads=2, slots=8, kv="q8_0")
-    assert with_tuned(choice, EngineSettings(), None) == choice
-    assert with_tuned(choice, EngineSettings(), Tuned()) == choice
-    found = with_tuned(choice, EngineSettings(), tuned)
+    assert with_tuned(choice, EngineSettings(), None, 4) == choice
+    assert with_tuned(choice, EngineSettings(), Tuned(), 4) == choice
+    found = with_tuned(choice, EngineSettings(), tuned, 4)
     assert (found.threads, found.slots, found.kv, found.options) == (2, 8, "q8_0", tuned.options)
+    sharing = replace(choice, threads=1)
+    assert with_tuned(sharing, EngineSettings(), tuned, 4).threads == 1
     named = EngineSettings(slots=2, threads=0)
-    mixed = with_tuned(choose("chat", named, catalogue(), MACHINE), named, tuned)
+    mixed = with_tuned(choose("chat", named, catalogue(), MACHINE), named, tuned, 4)
     assert (mixed.threads, mixed.slots, mixed.kv) == (2, 2, "q8_0")
 
 
