@@ -5,7 +5,7 @@ A settlement is done once it is also synced to the disk: from then on it outlive
 cut, and only then may the end of the answer go out. The commit costs microseconds and
 happens on the event loop. The sync waits for the disk and happens on a thread; it is the
 dear part, so settlements share it: each waits for the others that are under way, but only
-a moment.
+a moment. Where none is, and the disk is quick, it happens at once.
 
 A settlement that cannot be written (the disk is full) is not forgotten: it is owed, and
 goes out ahead of the next rows. Until then every opening fails, so nothing is answered
@@ -167,7 +167,11 @@ class LedgerWriter:
             self._timer.cancel()
             self._timer = None
         self._waiting, self._unsynced = self._unsynced, []
-        self._syncer.ask()
+        # With nobody under way there is nobody to hold up; and the log is copied on the thread.
+        if self._under_way == 0 and self._syncer.is_quick and self._commits < _CHECKPOINT_COMMITS:
+            self._synced(self._syncer.at_once())
+        else:
+            self._syncer.ask()
 
     def _synced(self, failure: OSError | None) -> None:
         waiting, self._waiting = self._waiting, []
