@@ -109,6 +109,7 @@ KINDS: Final[dict[str, Kind]] = {
     "endpoint-not-allowed": _http(403, _NOT_ALLOWED, "The API key is not for this endpoint"),
     "model-not-allowed": _http(403, _NOT_ALLOWED, "The API key is not for this model"),
     "body-not-json": _http(400, _BAD_REQUEST, "The request body is not a JSON object"),
+    "body-too-complex": _http(400, _BAD_REQUEST, "The request body has too many values"),
     "body-too-large": _http(413, _BAD_REQUEST, "The request body is over the limit"),
     "field-unknown": _http(400, _BAD_REQUEST, "The request has a field that is not supported"),
     "field-missing": _http(400, _BAD_REQUEST, "The request lacks a field that it must have"),

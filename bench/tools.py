@@ -9,6 +9,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def tool(name: str) -> Path:
     if compiler is None:
         raise BenchError("no C compiler: install gcc")
     BUILD.mkdir(exist_ok=True)
-    fresh = BUILD / f"{name}.{os.getpid()}"
+    fresh = BUILD / f"{name}.{os.getpid()}.{threading.get_ident()}"
     command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(source), "-lm"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if result.returncode:
