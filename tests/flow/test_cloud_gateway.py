@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -154,3 +159,45 @@ def test_no_failure_shows_the_key_anywhere(cloudy: Box) -> None:
             assert KEY not in str(said), orders
     holding = [path for path in cloudy.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert holding == [cloudy.state / "secrets" / "far"]
+
+
+CAPPED = SETTINGS.replace('monthly_cap = "20"', 'monthly_cap = "5"').replace(
+    'input = "3"\ncached = "0.3"\noutput = "15"', 'input = "0"\ncached = "0"\noutput = "100000"'
+)
+_MONTH = 31  # days
+
+
+@pytest.mark.slow
+def test_the_monthly_cap_is_never_passed_and_outlives_a_restart(
+    tmp_path: Path, fake_engine: FakeEngine, far: FakeAnthropic
+) -> None:
+    """Ten words cost 1, and the month has 5."""
+    box = Box(tmp_path)
+    box.configure(CAPPED.format(near=fake_engine.url, far=far.url))
+    subprocess.run(
+        box.argv("cloud", "key", "far"), input=KEY.encode(), check=True, capture_output=True, env=environment()
+    )
+    before = far.stats()["asked"]
+    body = far_ask("tokens=10 delay=20", max_tokens=10)
+    try:
+        box.serve()
+        key = box.key("anna")
+        with ThreadPoolExecutor(8) as people:
+            told = Counter(status for status, _, _ in people.map(lambda _: box.post(body, key), range(8)))
+        assert told == {200: 5, 429: 3}
+        assert far.stats()["asked"] == before + 5
+        status, _, said = box.post(body, key)
+        assert (status, said["error"]["code"]) == (429, "budget-exhausted")
+        assert box.post(ask("tokens=1"), key)[0] == 200, "the box's own model has nothing to do with it"
+        box.stop()
+        box.serve()
+        assert box.post(body, key)[0] == 429
+        assert far.stats()["asked"] == before + 5
+        box.stop()
+        with closing(sqlite3.connect(box.state / "appliance.db")) as books, books:
+            books.execute("UPDATE call SET started_at = started_at - ?", (_MONTH * 86_400_000_000,))
+            books.execute("UPDATE usage_day SET day = day - ?", (_MONTH,))
+        box.serve()
+        assert box.post(body, key)[0] == 200, "a month later there is a new one"
+    finally:
+        box.stop()
