@@ -88,7 +88,9 @@ class Bookkeeper:
         price: Price = FREE,
         context: int | None = None,
     ) -> Hold:
-        """Hold what a call may use at most. Raises budget-exhausted, rate-limited or budgets-unreadable.
+        """Hold what a call may use at most.
+
+        Raises budget-exhausted, budget-too-small, rate-limited or budgets-unreadable.
 
         `max_tokens` is the request's own cap, None without one, 0 where nothing is written; `context` is the
         model's, in tokens.

@@ -37,6 +37,7 @@ class Action(StrEnum):
     SETTINGS_CHANGED = "settings-changed"
     DEPLOYMENT_TAKEN = "deployment-taken"
     MODEL_REMOVED = "model-removed"
+    BATCH_CANCELLED = "batch-cancelled"
     CLOUD_ALLOWED = "cloud-allowed"
     CLOUD_FORBIDDEN = "cloud-forbidden"
     CLOUD_SENT = "cloud-sent"
@@ -89,6 +90,9 @@ KINDS: dict[Action, Kind] = {
         ("serial", "release", "engines", "cloud"),
     ),
     Action.MODEL_REMOVED: Kind("A model's file was removed.", "model {target} was removed by {actor}", ("bytes",)),
+    Action.BATCH_CANCELLED: Kind(
+        "An admin ended somebody's batch.", "batch {target} was cancelled by {actor}", ("owner", "team", "completed")
+    ),
     Action.CLOUD_ALLOWED: Kind("Sending to a cloud was allowed.", "{target} was allowed by {actor}", ("before",)),
     Action.CLOUD_FORBIDDEN: Kind("Sending to a cloud was forbidden.", "{target} was forbidden by {actor}", ("before",)),
     Action.CLOUD_SENT: Kind(

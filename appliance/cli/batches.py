@@ -48,10 +48,13 @@ def cancel(
 
     Example: appliance batches cancel batch_0123456789abcdef01234567 --yes
     """
+    from appliance.audit.actions import Action
+    from appliance.audit.acts import acting
     from appliance.errors import ApplianceError
     from appliance.gateway.batches import mark
 
-    folder = home_of(context).files
+    home = home_of(context)
+    folder = home.files
     found = next((one for one in _all(folder) if one.id == batch), None)
     if found is None:
         raise ApplianceError(
@@ -69,6 +72,9 @@ def cancel(
                 f"This ends the batch of {_owner(facts)}: {_done(facts)} lines are done.",
                 f"Say `appliance batches cancel {batch} --yes`.",
             )
+        with acting(home) as acts:
+            acts.note(Action.BATCH_CANCELLED, batch, owner=found.owner, team=found.team, completed=found.completed)
+        # On record first: a mark that nobody stands behind would be worse than an act that is repeated.
         mark(folder, batch).touch(mode=0o600)
     if as_json:
         document({"cancelled": not dry_run, "batch": facts})

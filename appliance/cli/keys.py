@@ -189,6 +189,7 @@ def suspend(
     from appliance.accounts import suspension
     from appliance.audit.actions import Action
     from appliance.audit.acts import acting
+    from appliance.control.local_key import OWNER
     from appliance.units import show_instant
 
     kind, name = _whom(owner, team, "suspend")
@@ -200,6 +201,8 @@ def suspend(
             say(f"Mind that no key belongs to {_whose(kind, name)}; see the names with `appliance keys list`.")
         if dry_run or not yes:
             say(f"{_keys(count)} of {_whose(kind, name)} would be refused, until they are resumed.")
+        if kind == "user" and name == OWNER:
+            say(f"Mind that `appliance chat` on this machine asks as {OWNER}, and would be refused as well.")
         _confirm(yes, dry_run, f"keys suspend {_option(kind, name)}")
         at = None
         if not dry_run:

@@ -30,7 +30,7 @@ BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
 _MODELS = "/v1/models"
 # Of all refusals these are denials: no right, or no budget. The others are mistakes.
 _DENIALS = frozenset({401, 403})
-_BUDGETS = frozenset({"budget-exhausted", "rate-limited", "too-many-requests"})
+_BUDGETS = frozenset({"budget-exhausted", "budget-too-small", "rate-limited", "too-many-requests"})
 
 
 def routes(box: Box) -> tuple[Route, ...]:

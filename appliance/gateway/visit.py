@@ -80,7 +80,7 @@ class Visit:
         return self.box.cloud.permit(self.principal, headers, engine, asked)
 
     def hold(self, engine: Engine, permit: Permit | None, price: Price) -> Hold:
-        """Hold what it may use at most in all budgets. Raises budget-exhausted or rate-limited."""
+        """Hold what it may use at most in all budgets. Raises budget-exhausted, budget-too-small or rate-limited."""
         if permit is not None:
             prompt = most_prompt(engine, self.wanted.prompt_bytes) * BYTES_A_TOKEN
             return self.box.books.hold(self.principal, engine.model, prompt, permit.max_tokens, price, engine.context)

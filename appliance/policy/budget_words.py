@@ -100,9 +100,10 @@ def refusal(windows: Windows, tokens: int, cost: int, now: int, currency: str) -
     headers = (*limit_headers(windows, now), *((_NO_RETRY,) if hopeless else ()))
     sentence, hint = _words(window, rank, need[window.budget.unit], now, currency)
     if rank == _HELD or window.budget.period in ("", "minute"):
-        error = ApplianceError("rate-limited", sentence, hint, retry_after_s=wait, headers=headers)
+        code = "rate-limited"
     else:
-        error = ApplianceError("budget-exhausted", sentence, hint, retry_after_s=wait, headers=headers)
+        code = "budget-too-small" if rank == _TOO_LARGE else "budget-exhausted"
+    error = ApplianceError(code, sentence, hint, retry_after_s=wait, headers=headers)
     return error, window, rank == _USED_UP
 
 

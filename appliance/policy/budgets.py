@@ -150,7 +150,7 @@ class Books:
         now: int,
         context: int | None = None,
     ) -> Hold:
-        """Hold in every budget that applies, or in none. Raises budget-exhausted or rate-limited.
+        """Hold in every budget that applies, or in none. Raises budget-exhausted, budget-too-small or rate-limited.
 
         `context` is the model's, in tokens. A request without `max_tokens` under a budget of tokens or money gets a
         cap: the setting, the context or what is left, whichever is least.

@@ -177,10 +177,13 @@ def _kind(found: Features, terms: RoutingTerms) -> str:
     return "code" if found.code and terms.code_to_large else ""
 
 
-def decide(name: str, found: Features | None, rules: Rules, roles: Roles) -> Route:
+def decide(
+    name: str, found: Features | None, rules: Rules, roles: Roles, allowed: frozenset[str] = frozenset()
+) -> Route:
     """The route of a conversation that asks for a public name. Raises model-not-found.
 
-    `found` may be None for every name but `auto`, and for that where there is no choice.
+    `found` may be None for every name but `auto`, and for that where there is no choice. Of the names that there are,
+    whoever is `allowed` only some (empty is all) hears of those.
     """
     if name == AUTO and roles.large:
         small, reason = _choose(found, rules, roles) if found else (False, ONLY_ONE)
@@ -192,7 +195,8 @@ def decide(name: str, found: Features | None, rules: Rules, roles: Roles) -> Rou
         return Route(target, reason[:LONGEST_REASON], roles.after[target])
     route = roles.asked.get(name)
     if route is None:
-        known = ", ".join(sorted({*roles.asked, *([AUTO] if roles.large else [])}))
+        names = {*roles.asked, *([AUTO] if roles.large else [])}
+        known = ", ".join(sorted(names & allowed if allowed else names))
         raise ApplianceError(
             "model-not-found",
             f"There is no model '{name[:60]}' for conversations here.",
@@ -295,4 +299,4 @@ class Router:
         """The route of a conversation. Raises model-not-found."""
         roles, rules = self.roles(allowed, cloud), self._rules
         choice = wanted.model == AUTO and (roles.small or rules.terms.shadow)
-        return decide(wanted.model, features(wanted, rules) if choice else None, rules, roles)
+        return decide(wanted.model, features(wanted, rules) if choice else None, rules, roles, allowed)

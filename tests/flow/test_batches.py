@@ -230,9 +230,22 @@ def test_the_command_line_lists_and_cancels(served: Box) -> None:
     assert served.document("batches", "cancel", id, "--yes")["cancelled"] is True
     until(served, key, id, "cancelled", seconds=5)
     assert shown()["state"] == "cancelled"
+    noted = [one for one in served.document("audit", "tail", "-n", "100") if one["action"] == "batch-cancelled"]
+    assert [(one["target"], one["facts"]["owner"]) for one in noted] == [(id, "emma")]
     assert id not in served.run("batches", "list").stdout
     assert served.document("batches", "cancel", id, "--yes", code=1)["error"]["code"] == "batch-ended"
     assert served.document("batches", "cancel", "batch_x", code=1)["error"]["code"] == "batch-not-found"
+
+
+def test_a_line_that_no_budget_will_ever_hold_fails_and_the_others_go_on(served: Box) -> None:
+    served.run("budgets", "set", "user", "greta", "--tokens", "500", "--per", "day")
+    key = served.key("greta")
+    small, large = line("a", "tokens=2"), line("large", "tokens=2")
+    small["body"]["max_tokens"], large["body"]["max_tokens"] = 5, 600
+    found = until(served, key, begin(served, key, [small, large]), "completed")
+    good, bad = results(served, key, found)
+    assert (ids(good), ids(bad)) == (["a"], ["large"])
+    assert bad[0]["response"]["body"]["error"]["code"] == "budget-too-small"
 
 
 def test_a_box_without_batches_has_an_empty_list(box: Box) -> None:

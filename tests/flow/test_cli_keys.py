@@ -177,6 +177,7 @@ def test_suspend_and_resume_say_what_is_odd(box: Box) -> None:
     assert box.document("keys", "resume", "--owner", "nobody", code=2)["error"]["code"] == "not-suspended"
     for words in ((), ("--owner", "a", "--team", "b")):
         assert box.document("keys", "suspend", *words, "--yes", code=2)["error"]["code"] == "wrong-use"
+    assert "`appliance chat` on this machine" in box.run("keys", "suspend", "--owner", "admin", code=4).stderr
     assert box.document("keys", "suspend", "--team", " ", "--yes", code=2)["error"]["code"] == "wrong-use"
 
 

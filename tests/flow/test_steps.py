@@ -92,7 +92,7 @@ def test_a_budget_of_tokens_holds_what_an_answer_may_have_and_gives_back_what_it
     (budget,) = [one for one in both.document("budgets", "list") if one["id"] == "tom"]
     assert budget["used"] == 3 * (11 + 3)
     status, headers, said = both.post(ask("tokens=3", max_tokens=5000), key)
-    assert (status, said["error"]["code"], said["error"]["type"]) == (429, "budget-exhausted", "insufficient_quota")
+    assert (status, said["error"]["code"], said["error"]["type"]) == (429, "budget-too-small", "insufficient_quota")
     assert "Tom" in said["error"]["message"] or "tom" in said["error"]["message"]
 
 
@@ -113,7 +113,7 @@ def test_denials_and_acts_are_on_the_audit_log_and_it_holds(both: Box) -> None:
     shown = both.document("audit", "tail", "-n", "1000")
     acts = [(one["action"], one["actor"], one["facts"].get("code")) for one in shown]
     assert ("denied", "127.0.0.1", "key-refused") in acts
-    assert acts.count(("denied", "vic", "budget-exhausted")) == 1, "repeats within a minute are one event"
+    assert acts.count(("denied", "vic", "budget-too-small")) == 1, "repeats within a minute are one event"
     assert {"started", "key-created", "budget-set", "suspended"} <= {act for act, _, _ in acts}
     both.run("audit", "verify")
     both.run("keys", "resume", "--owner", "vic")

@@ -183,7 +183,7 @@ def test_without_a_cap_of_its_own_an_answer_gets_one_only_under_a_budget() -> No
 
 def test_an_answer_that_could_not_be_of_use_is_not_begun() -> None:
     assert Desk(day(100 + LEAST_ANSWER)).hold(most=None).max_tokens == LEAST_ANSWER
-    assert Desk(day(99 + LEAST_ANSWER)).refused(most=None).code == "budget-exhausted"
+    assert Desk(day(99 + LEAST_ANSWER)).refused(most=None).code == "budget-too-small"
 
 
 def test_what_costs_nothing_needs_no_money() -> None:
@@ -260,7 +260,7 @@ def test_of_several_that_refuse_the_one_is_named_that_takes_longest() -> None:
     desk.set(day(200), Budget("team", "sales", "tokens", "month", 200))
     desk.hold().settle(200, 0)
     assert "team sales" in desk.refused().sentence
-    assert desk.refused(prompt=500).code == "budget-exhausted"
+    assert desk.refused(prompt=500).code == "budget-too-small"
 
 
 def test_a_refusal_leaves_the_gateway_in_openais_shape_with_its_headers() -> None:
@@ -279,7 +279,7 @@ def test_a_refusal_leaves_the_gateway_in_openais_shape_with_its_headers() -> Non
     assert (b"retry-after", b"18720") in head["headers"]
     assert (b"x-ratelimit-remaining-tokens", b"199") in head["headers"]
     said = orjson.loads(body["body"])["error"]
-    assert (said["type"], said["code"]) == ("insufficient_quota", "budget-exhausted")
+    assert (said["type"], said["code"]) == ("insufficient_quota", "budget-too-small")
     assert said["message"].startswith(
         "Anna's budget of 199 tokens a day is too small for this request: 199 tokens left"
     )
@@ -360,7 +360,7 @@ def test_a_changed_budget_keeps_what_is_used_and_held() -> None:
     assert (window.used, window.held, window.left) == (200, 200, 50)
     desk.set(day(100))
     assert window.left == -300
-    assert desk.refused().code == "budget-exhausted"
+    assert desk.refused().code == "budget-too-small"
 
 
 def test_a_budget_that_was_away_begins_with_the_ledger_again() -> None:

@@ -135,7 +135,7 @@ class Model(RuleBasedStateMachine):
         try:
             hold = self.books.hold(who, model, prompt, most, price, self.now - late, context)
         except ApplianceError as error:
-            assert error.code in ("budget-exhausted", "rate-limited")
+            assert error.code in ("budget-exhausted", "budget-too-small", "rate-limited")
             assert error.kind.http == 429
             assert error.retry_after_s is not None and error.retry_after_s > 0
             assert not allowed

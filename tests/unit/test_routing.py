@@ -164,6 +164,9 @@ def test_a_key_for_some_models_is_served_by_those() -> None:
     with pytest.raises(ApplianceError) as caught:
         router.route(hello, frozenset({"embed"}))
     assert caught.value.code == "model-not-found"
+    with pytest.raises(ApplianceError) as caught:
+        router.route(wanted(model="nobody"), frozenset({"chat", "embed"}))
+    assert caught.value.hint == "Served are: chat.", "what the key is not for is nobody's business"
 
 
 def test_a_role_falls_back_to_other_local_models_and_then_to_the_cloud_and_an_id_never() -> None:
