@@ -5,7 +5,8 @@
 Starts a box with the embedded model, and in each round measures in turn:
 
     eight at once    through the gateway, llama-server alone over its socket, and `python -m llama_cpp.server`:
-                     tokens a second, time to first token
+                     tokens a second of people who ask again as soon as they are answered
+    eight who read   the same for people who rest up to six seconds after each answer: time to first token
     seven, alone     one request each: time to first token
     and one greedy   the same seven while one person has 64 requests waiting
     eight busy       eight people who always have two requests under way: Jain's index of their tokens
@@ -41,6 +42,10 @@ JAIN: Final = 0.97
 _PEOPLE: Final = 8
 _TOKENS: Final = 48
 _ANSWERS: Final = 8
+# Of people who read: how long they are watched, the longest rest after an answer, and the tokens of one.
+_READING_S: Final = 30
+_REST_MS: Final = 6000
+_SHORT: Final = 16
 _CONTEXT: Final = 1024
 _THREADS: Final = 2
 _GREEDY: Final = 64
@@ -70,19 +75,29 @@ class Crowd:
     def __init__(self) -> None:
         self._asked = time.time_ns() // 1_000_000_000 % 10_000_000 * 10
 
-    def ask(self, where: list[str], answers: int = _ANSWERS) -> tuple[float, float]:
-        """`answers` for each person from a place (options of loadgen): tokens a second, ms to the first token (p50)."""
+    def ask(self, where: list[str], answers: int = _ANSWERS) -> float:
+        """Tokens a second of people who have so many answers each from a place (options of loadgen)."""
         total = _PEOPLE * answers
-        command = [str(tool("loadgen")), *where, "-c", str(_PEOPLE), "-n", str(total), "-t", "300", "-w", "120"]
-        command += ["-f", str(self._asked)]
-        self._asked += total
-        words = "Number ########: tell me a story about the sea, the wind and the people who live by them."
-        text = json.dumps(_body(words, _TOKENS))
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=True)
-        found = json.loads(done.stdout)
+        found = self._load([*where, "-n", str(total), "-t", "300"], _TOKENS)
         if found["ok"] < total or found["events"] < total * _TOKENS:
             raise BenchError(f"{found['ok']} of {total} answers, {found['events']} events: {found['first_error']}")
-        return found["ok"] * _TOKENS / found["seconds"], found["ttft_ms"]["p50"]
+        return float(found["ok"] * _TOKENS / found["seconds"])
+
+    def read(self, where: list[str]) -> float:
+        """Median ms to the first token of people who rest after each answer."""
+        found = self._load([*where, "-t", str(_READING_S), "-r", str(_REST_MS)], _SHORT)
+        if not found["ok"] or found["failed"]:
+            raise BenchError(f"{found['failed']} of {found['finished']} failed: {found['first_error']}")
+        return float(found["ttft_ms"]["p50"])
+
+    def _load(self, options: list[str], tokens: int) -> dict[str, Any]:
+        command = [str(tool("loadgen")), *options, "-c", str(_PEOPLE), "-w", "120", "-f", str(self._asked)]
+        self._asked += 1000
+        words = "Number ########: tell me a story about the sea, the wind and the people who live by them."
+        text = json.dumps(_body(words, tokens))
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
 
 def _body(words: str, tokens: int) -> dict[str, Any]:
@@ -134,9 +149,11 @@ def _eight_at_once(places: dict[str, list[str]], rounds: int, found: Found) -> N
         crowd.ask(places[name], 1)
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            speed, first = crowd.ask(places[name], 2 if name == "bindings" else _ANSWERS)
-            found.speed.setdefault(name, []).append(speed)
-            found.first.setdefault(name, []).append(first)
+            # The one that answers nobody at the same time would take all day.
+            answers = 2 if name == "bindings" else _ANSWERS
+            found.speed.setdefault(name, []).append(crowd.ask(places[name], answers))
+            if name != "bindings":
+                found.first.setdefault(name, []).append(crowd.read(places[name]))
 
 
 async def _seven(gateway: Place, found: Found) -> None:
@@ -238,7 +255,8 @@ def _report(found: Found) -> bool:
         times = speed["gateway"] / speed["bindings"]
         rows.append(("tokens a second, times those of llama_cpp.server", times, TIMES_BINDINGS, True))
     for name, value in speed.items():
-        print(f"{name}: {value:.0f} tok/s, first token p50 {first[name]:.1f} ms")
+        rested = f", first token p50 {first[name]:.1f} ms" if name in first else ""
+        print(f"{name}: {value:.0f} tok/s{rested}")
     print(f"seven people: p95 {seven * 1000:.0f} ms, beside a greedy one {beside * 1000:.0f}\n")
     kept = True
     for words, value, limit, at_least in rows:

@@ -1,4 +1,4 @@
-"""How much memory a container leaves us: the limits of our cgroup and of all that it lies in."""
+"""How much memory and processor time a container leaves us: the limits of our cgroup and of all that it lies in."""
 
 from __future__ import annotations
 
@@ -40,27 +40,49 @@ def within(total: int, available: int, tree: Tree = HOST) -> tuple[int, int]:
 def memory_limits(tree: Tree = HOST) -> list[Limit]:
     """The memory limits that hold for this process, innermost first; none where nothing limits it."""
     found: list[Limit] = []
-    for line in text(tree.proc / "self/cgroup").splitlines():
-        controllers, _, path = line.partition(":")[2].partition(":")
-        if "memory" in controllers.split(","):
-            found += _limits(tree.sys / "fs/cgroup/memory", path, _V1)
-        elif not controllers:
-            found += _limits(tree.sys / "fs/cgroup", path, _V2)
+    for folder, is_v1 in _cgroups("memory", tree):
+        files = _V1 if is_v1 else _V2
+        most = number(folder / files.most)
+        if most is not None:
+            used = number(folder / files.used) or 0
+            found.append(Limit(most, used - min(used, _cache(folder / "memory.stat", files.cache))))
     return found
 
 
-def _limits(mount: Path, path: str, files: _Files) -> Iterator[Limit]:
-    """The limits from a cgroup up to the root of its mount: the tightest one counts.
+def cores_within(cores: int, tree: Tree = HOST) -> int:
+    """So many cores, cut to those whose time the cgroups of this process allow; at least one.
+
+    More threads than that would all be stopped together once the time of a period is used up.
+    """
+    shares = [_share(folder, is_v1) for folder, is_v1 in _cgroups("cpu", tree)]
+    return max(1, min([cores, *(int(share) for share in shares if share is not None)]))
+
+
+def _share(folder: Path, is_v1: bool) -> float | None:
+    """Seconds of processor time in a second; None where nothing limits it."""
+    if is_v1:
+        quota, period = number(folder / "cpu.cfs_quota_us"), number(folder / "cpu.cfs_period_us")
+    else:
+        words = text(folder / "cpu.max").split()
+        quota, period = (int(word) if word.isdigit() else None for word in (words if len(words) == 2 else ("", "")))
+    return quota / period if quota is not None and quota > 0 and period else None
+
+
+def _cgroups(controller: str, tree: Tree) -> Iterator[tuple[Path, bool]]:
+    """The folders of the cgroups that we lie in, from the innermost to the root of its mount, and whether of version 1.
 
     In a container the mount may begin at our own cgroup while the path is still the host's. Its folders are
     then not there, and the root's file is ours.
     """
-    inner = PurePosixPath(path.lstrip("/"))
-    for folder in [] if ".." in inner.parts else [inner, *inner.parents]:
-        most = number(mount / folder / files.most)
-        if most is not None:
-            used = number(mount / folder / files.used) or 0
-            yield Limit(most, used - min(used, _cache(mount / folder / "memory.stat", files.cache)))
+    for line in text(tree.proc / "self/cgroup").splitlines():
+        names, _, path = line.partition(":")[2].partition(":")
+        is_v1 = controller in names.split(",")
+        if names and not is_v1:
+            continue
+        mount = tree.sys / "fs/cgroup" / (controller if is_v1 else "")
+        inner = PurePosixPath(path.lstrip("/"))
+        for folder in [] if ".." in inner.parts else [inner, *inner.parents]:
+            yield mount / folder, is_v1
 
 
 def _cache(file: Path, name: str) -> int:

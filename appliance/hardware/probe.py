@@ -22,7 +22,7 @@ def probe(state: Path | None = None, *, thorough: bool = False, tree: Tree = HOS
     """
     fields = dict(_cpu_fields(tree))
     usable = len(os.sched_getaffinity(0))
-    cores = min(psutil.cpu_count(logical=False) or usable, usable)
+    cores = cgroup.cores_within(min(psutil.cpu_count(logical=False) or usable, usable), tree)
     host = psutil.virtual_memory()
     memory, available = cgroup.within(host.total, host.available, tree)
     nvidias, nvidia_problems = nvidia.find(memory, available, tree)

@@ -99,11 +99,12 @@ def refusal(windows: Windows, tokens: int, cost: int, now: int, currency: str) -
     hopeless = rank == _TOO_LARGE or wait > _LONGEST_RETRY_S
     headers = (*limit_headers(windows, now), *((_NO_RETRY,) if hopeless else ()))
     sentence, hint = _words(window, rank, need[window.budget.unit], now, currency)
-    if rank == _HELD or window.budget.period in ("", "minute"):
-        code = "rate-limited"
+    if rank == _TOO_LARGE:
+        error = ApplianceError("budget-too-small", sentence, hint, retry_after_s=wait, headers=headers)
+    elif rank == _HELD or window.budget.period in ("", "minute"):
+        error = ApplianceError("rate-limited", sentence, hint, retry_after_s=wait, headers=headers)
     else:
-        code = "budget-too-small" if rank == _TOO_LARGE else "budget-exhausted"
-    error = ApplianceError(code, sentence, hint, retry_after_s=wait, headers=headers)
+        error = ApplianceError("budget-exhausted", sentence, hint, retry_after_s=wait, headers=headers)
     return error, window, rank == _USED_UP
 
 

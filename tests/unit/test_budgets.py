@@ -241,6 +241,13 @@ def test_a_limit_by_the_minute_is_one_to_come_again_for() -> None:
     )
 
 
+def test_a_limit_that_no_minute_can_meet_is_none_to_come_again_for() -> None:
+    desk = Desk(Budget("box", "box", "tokens", "minute", 199))
+    error = desk.refused()
+    assert (error.code, error.kind.type) == ("budget-too-small", "insufficient_quota")
+    assert (b"x-should-retry", b"false") in error.headers
+
+
 def test_what_only_waits_for_others_is_one_to_come_again_for_too() -> None:
     desk = Desk(Budget("team", "sales", "tokens", "month", 300), Budget("user", "*", "at_once", "", 1))
     desk.hold()

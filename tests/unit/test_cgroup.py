@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hardware.cgroup import Limit, memory_limits, within
+from appliance.hardware.cgroup import Limit, cores_within, memory_limits, within
 from tests.support.sysfs import FakeTree
 
 GIB = 2**30
@@ -80,3 +80,25 @@ def test_more_in_use_than_allowed_leaves_nothing_and_never_less(fake: FakeTree) 
     fake.write({"proc/self/cgroup": "0::/box"})
     v2(fake, "box", 2 * GIB, 3 * GIB)
     assert within(*HOST, fake.tree) == (2 * GIB, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "cores"),
+    [("200000 100000", 2), ("150000 100000", 1), ("20000 100000", 1), ("max 100000", 8), ("9900000 100000", 8)]
+    + [("", 8), ("100000", 8), ("0 0", 8), ("lots 100000", 8)],
+)
+def test_cores_are_those_whose_time_a_container_may_use(fake: FakeTree, said: str, cores: int) -> None:
+    fake.write({"proc/self/cgroup": "0::/box", "sys/fs/cgroup/box/cpu.max": said})
+    assert cores_within(8, fake.tree) == cores
+
+
+def test_cores_are_cut_by_the_tightest_of_all_cgroups_in_both_versions(fake: FakeTree) -> None:
+    assert cores_within(8, fake.tree) == 8
+    fake.write({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "300000 100000"})
+    fake.write({"sys/fs/cgroup/a/b/cpu.max": "500000 100000"})
+    assert cores_within(8, fake.tree) == 3
+    fake.write({"proc/self/cgroup": "4:cpu,cpuacct:/c\n0::/"})
+    fake.write({"sys/fs/cgroup/cpu/c/cpu.cfs_quota_us": "400000", "sys/fs/cgroup/cpu/c/cpu.cfs_period_us": "100000"})
+    assert cores_within(8, fake.tree) == 4
+    fake.write({"sys/fs/cgroup/cpu/c/cpu.cfs_quota_us": "-1"})
+    assert cores_within(8, fake.tree) == 8
