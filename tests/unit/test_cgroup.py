@@ -84,8 +84,17 @@ def test_more_in_use_than_allowed_leaves_nothing_and_never_less(fake: FakeTree) 
 
 @pytest.mark.parametrize(
     ("said", "cores"),
-    [("200000 100000", 2), ("150000 100000", 1), ("20000 100000", 1), ("max 100000", 8), ("9900000 100000", 8)]
-    + [("", 8), ("100000", 8), ("0 0", 8), ("lots 100000", 8)],
+    [
+        ("200000 100000", 2),
+        ("150000 100000", 1),
+        ("20000 100000", 1),
+        ("max 100000", 8),
+        ("9900000 100000", 8),
+        ("", 8),
+        ("100000", 8),
+        ("0 0", 8),
+        ("lots 100000", 8),
+    ],
 )
 def test_cores_are_those_whose_time_a_container_may_use(fake: FakeTree, said: str, cores: int) -> None:
     fake.write({"proc/self/cgroup": "0::/box", "sys/fs/cgroup/box/cpu.max": said})
