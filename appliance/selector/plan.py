@@ -4,7 +4,7 @@ Families of chat models are tried from the best down, and of each its files with
 given the context and slots that were wished for; if they do not fit, the cache goes to 8 bits, then the context
 shrinks, then bits go, then slots, and only then the next family is tried. The first that fits, is fast
 enough and needs nobody's consent is taken; each one before it is passed over with its reason. Beside it go
-a small model and those for search, where there is room left.
+a small model that is quick and those for search, where there is room left.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _SEATS_PER_SLOT: Final = 4
 _MOST_SLOTS: Final = 16
 # What goes beside the chat model, in this order; context and slots of each.
 _BESIDE: Final = {"embed": Load(2048, 1), "small": Load(4096, 2), "rerank": Load(2048, 1)}
+# A small model so many times as fast as the floor is quick, also beside a faster chat model, which it leaves alone.
+_QUICK: Final = 2
 # Of the host's memory or the GPU's, at most this much is for a model beside the chat model.
 _BESIDE_SHARE: Final = 0.12
 # Sizes that people can buy: graphics cards, and memory of the machine.
@@ -171,7 +173,7 @@ def plan_one(
     place = free_place(hardware)
     left = replace(place, host=place.host - promised)
     if role != "chat":
-        return _choose_beside(machine, catalogue.by_role(role), _BESIDE[role], place, left)
+        return _choose_beside(machine, catalogue.by_role(role), _BESIDE[role], place, left, wishes.floor)
     found, _ = _choose_chat(machine, catalogue, wishes, left)
     if found is None and place.gpus:
         found, _ = _choose_chat(machine, catalogue, wishes, Place(left.host))
@@ -184,8 +186,9 @@ def _set_in(machine: _Machine, catalogue: Catalogue, wishes: Wishes, place: Plac
         return SetPlan((), passed, place, place)
     left = place.less(chat.need)
     beside: list[Placement] = []
+    least = min(chat.alone, _QUICK * wishes.floor)
     for role, load in _BESIDE.items():
-        found = _choose_beside(machine, catalogue.by_role(role), load, place, left)
+        found = _choose_beside(machine, catalogue.by_role(role), load, place, left, least)
         if found is not None:
             beside.append(found)
             left = left.less(found.need)
@@ -294,7 +297,7 @@ def _note(machine: _Machine, models: list[Model], wishes: Wishes, place: Place, 
             smallest = machine.placed(model, least, place, on_gpu=bool(place.gpus))
             passed.append(PassedOver(model, _too_large(smallest, place)))
         else:
-            words = f"about {placed.alone:.1f} tokens a second, and {wishes.floor:g} are the least"
+            words = f"would write about {placed.alone:.1f} tokens a second, and {wishes.floor:g} are the least"
             passed.append(PassedOver(model, words))
 
 
@@ -302,10 +305,10 @@ def _refusal(model: Model, wishes: Wishes) -> str:
     """Why a model is no candidate, whatever the machine; empty when it is one."""
     family = model.family
     if wishes.size_class and family.size_class != wishes.size_class:
-        return f"of class {family.size_class}, and {wishes.size_class} was asked for"
+        return f"is of class {family.size_class}, and {wishes.size_class} was asked for"
     if family.commercial is not True:
-        return f"licence {model.licence}: {family.condition or 'no commercial use'}"
-    return model.needs_consent
+        return f"has the licence {model.licence}: {family.condition or 'no commercial use'}"
+    return f"needs your yes: {model.needs_consent}" if model.needs_consent else ""
 
 
 def _too_large(placed: Placement, place: Place) -> str:
@@ -317,13 +320,16 @@ def _too_large(placed: Placement, place: Place) -> str:
     wanted = host_taken(placed.need)
     if wanted > place.host:
         return f"needs {show_bytes(wanted)} of memory, and {show_bytes(place.host)} can be had"
-    return "one of its layers more than fits on a single graphics card"
+    return "has a layer that no single graphics card can hold"
 
 
 def _choose_beside(
-    machine: _Machine, models: tuple[Model, ...], load: Load, place: Place, left: Place
+    machine: _Machine, models: tuple[Model, ...], load: Load, place: Place, left: Place, least: float
 ) -> Placement | None:
-    """The best model of a role that finds room beside the chat model: on a GPU, or else on the processor."""
+    """The best model of a role that finds room beside the chat model: on a GPU, or else on the processor.
+
+    One that writes is there to be quick: it is taken only if it has `least` tokens a second for one user.
+    """
 
     # Where nobody ranks them, more parameters stand for more languages.
     def order(model: Model) -> tuple[float, float, int]:
@@ -337,7 +343,8 @@ def _choose_beside(
             placed = machine.placed(model, wanted, left, on_gpu=on_gpu)
             share = sum(place.gpus) if on_gpu else place.host
             taken = sum(placed.need.device_bytes) if on_gpu else host_taken(placed.need)
-            if taken <= share * _BESIDE_SHARE and left.has_room_for(placed.need):
+            quick = placed.alone >= least or not model.can_write
+            if quick and taken <= share * _BESIDE_SHARE and left.has_room_for(placed.need):
                 return placed
     return None
 

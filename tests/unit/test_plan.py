@@ -117,6 +117,13 @@ def test_where_everything_is_too_slow_the_fastest_is_taken() -> None:
     assert found.chat.model.trial
 
 
+@settings(max_examples=40, deadline=None)
+@given(memory=st.integers(8, 300), bandwidth=st.integers(5, 400))
+def test_a_small_model_is_quick_or_as_fast_as_the_chat_model(memory: int, bandwidth: int) -> None:
+    chat, *beside = plan_set(KNOWN, computer(memory, bandwidth=bandwidth), Wishes()).models
+    assert all(one.alone >= min(chat.alone, 16) for one in beside if one.model.role == "small")
+
+
 def test_one_role_alone_gets_what_the_others_were_not_promised() -> None:
     machine, wishes = computer(24), Wishes()
     alone = plan_one(KNOWN, machine, "chat", wishes)
