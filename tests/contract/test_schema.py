@@ -17,6 +17,7 @@ from sqlalchemy import Table, create_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
+from appliance.accounts import people_tables
 from appliance.accounts import tables as accounts_tables
 from appliance.accounts.api_keys import FIND_SQL
 from appliance.accounts.books import BUDGETS_SQL
@@ -35,6 +36,7 @@ from tests.support.box import ROOT
 
 CALL: Table = SQLModel.metadata.tables[ledger_tables.Call.__tablename__]
 assert proof_tables
+assert people_tables
 API_KEY: Table = SQLModel.metadata.tables[accounts_tables.ApiKey.__tablename__]
 
 
@@ -105,6 +107,21 @@ def test_what_an_older_release_wrote_is_kept(tmp_path: Path) -> None:
         command.downgrade(config, back)
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT * FROM call").fetchall() == [call]
+
+
+def test_an_address_and_a_login_belong_to_one_person_and_the_address_is_free_once_they_are_removed(
+    database: Path,
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        insert = "INSERT INTO person VALUES (?, ?, 'N', ?, 'staff', '', '', NULL, '', 0, '', 5, NULL)"
+        connection.execute(insert, ("per-1", "anna@example.com", "anna"))
+        for row in (("per-2", "anna@example.com", "ben"), ("per-2", "ben@example.com", "anna")):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(insert, row)
+        connection.execute("UPDATE person SET removed_at = 6")
+        connection.execute(insert, ("per-2", "anna@example.com", "anna2"))
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(insert, ("per-3", "other@example.com", "anna"))
 
 
 def test_a_migrated_file_holds_what_the_hand_written_sql_names(database: Path) -> None:
