@@ -84,12 +84,15 @@ class RecoveryCode(SQLModel, table=True):
 
 
 class Link(SQLModel, table=True):
-    """A one-time link. `digest` is the SHA-256 in hex of its 256 random bits; `purpose` is what it lets them do."""
+    """A one-time link. `digest` is the SHA-256 in hex of its 256 random bits; `purpose` is what it lets them do.
+
+    Only the link for the first owner is for nobody yet: whoever opens it says who they are.
+    """
 
     __tablename__ = "link"
 
     digest: str = Field(primary_key=True)
-    person_id: str = Field(foreign_key="person.id", index=True)
+    person_id: str | None = Field(default=None, foreign_key="person.id", index=True)
     purpose: str
     created_at: int = Field(sa_type=BigInteger)
     expires_at: int = Field(sa_type=BigInteger)

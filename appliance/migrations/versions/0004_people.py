@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        nobody=True,
     )
 
 
@@ -72,8 +73,8 @@ def downgrade() -> None:
     op.drop_table("person")
 
 
-def _of_a_person(table: str, first: sa.Column[Any], *more: sa.Column[Any]) -> None:
-    """A table of what belongs to a person, and was used at some time or not yet."""
-    whose = sa.Column("person_id", sa.String(), sa.ForeignKey("person.id"), nullable=False)
+def _of_a_person(table: str, first: sa.Column[Any], *more: sa.Column[Any], nobody: bool = False) -> None:
+    """A table of what belongs to a person, or to nobody yet, and was used at some time or not yet."""
+    whose = sa.Column("person_id", sa.String(), sa.ForeignKey("person.id"), nullable=nobody)
     op.create_table(table, first, whose, *more, sa.Column("used_at", sa.BigInteger(), nullable=True))
     op.create_index(f"ix_{table}_person_id", table, ["person_id"])
