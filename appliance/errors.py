@@ -98,6 +98,16 @@ KINDS: Final[dict[str, Kind]] = {
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),
     "not-suspended": _cli("The owner or the team is not suspended", WRONG_USE),
+    # People, as the admin handles them and as they sign in.
+    "person-not-found": _cli("Nobody with an account has that address, login or id", WRONG_USE),
+    "person-exists": _cli("Somebody has that address or login already", WRONG_USE),
+    "group-not-found": _cli("There is no group of that name", WRONG_USE),
+    "group-exists": _cli("There is a group of that name already", WRONG_USE),
+    "last-owner": _cli("Nobody would be left who owns the appliance and can sign in"),
+    "import-refused": _cli("A list of people has lines that are not right, so nobody on it was added", WRONG_USE),
+    "password-refused": _cli("The password is too short, or too easy to guess", WRONG_USE),
+    "link-refused": _cli("The one-time link is unknown, was used or has expired"),
+    "sign-in-refused": _cli("Address, password or code is not right"),
     # Budgets, as the admin handles them.
     "budget-not-found": _cli("No budget is set there", WRONG_USE),
     # The gateway's answers.
