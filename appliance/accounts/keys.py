@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from appliance.accounts import suspension
 from appliance.accounts.api_keys import PREFIX, digest
+from appliance.accounts.people_tables import Person
 from appliance.accounts.tables import ApiKey
 from appliance.errors import ApplianceError
 from appliance.ledger.usage import last_used
@@ -45,9 +46,11 @@ def create(
 
     Without models, endpoints or addresses it is for all of them. Raises wrong-use.
     """
+    owner = terms.name(owner, "owner")
+    _must_not_be_removed(session, owner)
     return _add(
         session,
-        owner=terms.name(owner, "owner"),
+        owner=owner,
         team=terms.name(team, "team") if team else "",
         models=terms.models(tuple(models)),
         endpoints=terms.endpoints(tuple(endpoints)),
@@ -138,6 +141,16 @@ def _add(session: Session, **agreed: Any) -> tuple[ApiKey, str]:
     session.add(key)
     session.flush()
     return key, secret
+
+
+def _must_not_be_removed(session: Session, owner: str) -> None:
+    removed = select(Person.id).where(Person.login == owner, col(Person.removed_at).is_not(None))
+    if session.exec(removed).first() is not None:
+        raise ApplianceError(
+            "wrong-use",
+            f"{owner} had an account that was removed, so the name is given to nobody else.",
+            "Choose another owner for the key.",
+        )
 
 
 def _must_work(key: ApiKey, now: int) -> None:

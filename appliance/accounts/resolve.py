@@ -28,7 +28,11 @@ from appliance.units import show_instant
 # Whoever writes the database without our commands is noticed after this many seconds.
 _KEEP_S = 1.0
 _MOST_KNOWN = 10_000
-SUSPENDED_SQL = "SELECT kind FROM suspension WHERE kind = 'user' AND name = ? OR kind = 'team' AND name = ?"
+# Whoever was removed stays out, should a credential of theirs have been forgotten.
+SUSPENDED_SQL = (
+    "SELECT kind FROM suspension WHERE kind = 'user' AND name = ?1 OR kind = 'team' AND name = ?2"
+    " UNION ALL SELECT 'removed' FROM person WHERE login = ?1 AND removed_at IS NOT NULL"
+)
 
 
 class Credentials:
@@ -127,6 +131,10 @@ def _expired(at: int, successor: str | None) -> ApplianceError:
 
 
 def _suspended(principal: Principal, kind: str) -> ApplianceError:
+    if kind == "removed":
+        return ApplianceError(
+            "suspended", f"{principal.name} was removed.", "Ask your admin for an account or a key of your own."
+        )
     who, option = (principal.name, "--owner") if kind == "user" else (f"the team {principal.team}", "--team")
     return ApplianceError(
         "suspended",

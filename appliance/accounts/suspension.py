@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import Session, col, select
 
+from appliance.accounts import owners
 from appliance.accounts.tables import ApiKey, Suspension
 from appliance.errors import ApplianceError
 from appliance.policy import terms
@@ -14,12 +15,15 @@ TEAM = "team"
 
 
 def suspend(session: Session, kind: str, name: str) -> Suspension:
-    """Shut out a `USER` or a `TEAM`, from the next request on. Who is suspended already stays so since then."""
+    """Shut out a `USER` or a `TEAM`, from the next request on. Who is suspended already stays so since then.
+
+    Raises last-owner where nobody would be left who owns the appliance and can sign in.
+    """
     found = _found(session, kind, name)
     if found is None:
-        found = Suspension(kind=kind, name=_checked(kind, name), at=now_us())
-        session.add(found)
-        session.flush()
+        with owners.keeping_one(session):
+            found = Suspension(kind=kind, name=_checked(kind, name), at=now_us())
+            session.add(found)
     return found
 
 

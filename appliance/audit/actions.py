@@ -32,6 +32,15 @@ class Action(StrEnum):
     KEY_REVOKED = "key-revoked"
     SUSPENDED = "suspended"
     RESUMED = "resumed"
+    PERSON_ADDED = "person-added"
+    PERSON_INVITED = "person-invited"
+    PERSON_RESET = "person-reset"
+    PERSON_REMOVED = "person-removed"
+    ROLE_CHANGED = "role-changed"
+    GROUP_ADDED = "group-added"
+    GROUP_REMOVED = "group-removed"
+    GROUP_JOINED = "group-joined"
+    GROUP_LEFT = "group-left"
     BUDGET_SET = "budget-set"
     BUDGET_REMOVED = "budget-removed"
     SETTINGS_CHANGED = "settings-changed"
@@ -75,6 +84,31 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.SUSPENDED: Kind("An owner or a team was shut out.", "{kind} {target} was shut out by {actor}", ("kind",)),
     Action.RESUMED: Kind("An owner or a team was let in again.", "{kind} {target} was let in by {actor}", ("kind",)),
+    Action.PERSON_ADDED: Kind(
+        "Somebody got an account.", "{target} got an account as {role} from {actor}", ("role", "groups", "password")
+    ),
+    Action.PERSON_INVITED: Kind(
+        "A link was made with which somebody sets their first password.",
+        "{target} was invited by {actor}",
+        ("expires_at",),
+    ),
+    Action.PERSON_RESET: Kind(
+        "A link was made with which somebody sets a new password; their second factors may have been dropped.",
+        "{target} may set a new password, by {actor}",
+        ("expires_at", "second_factor"),
+    ),
+    Action.PERSON_REMOVED: Kind(
+        "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")
+    ),
+    Action.ROLE_CHANGED: Kind("Somebody got another role.", "{target} is {after} now, by {actor}", ("before", "after")),
+    Action.GROUP_ADDED: Kind("A group was made.", "the group {target} was made by {actor}"),
+    Action.GROUP_REMOVED: Kind("A group was removed.", "the group {target} was removed by {actor}", ("people",)),
+    Action.GROUP_JOINED: Kind(
+        "Somebody joined a group.", "{target} is in the group {group} now, by {actor}", ("group", "team")
+    ),
+    Action.GROUP_LEFT: Kind(
+        "Somebody left a group.", "{target} is not in the group {group} any more, by {actor}", ("group", "team")
+    ),
     Action.BUDGET_SET: Kind(
         "A budget was set.", "the budget of {kind} {target} was set to {amount} {unit} a {period} by {actor}", _BUDGET
     ),

@@ -18,6 +18,7 @@ from appliance.cli import (
     chat,
     cloud,
     engine,
+    groups,
     hardware,
     keys,
     lifecycle,
@@ -26,6 +27,7 @@ from appliance.cli import (
     proving,
     tuning,
     usage,
+    users,
     using,
 )
 from appliance.cli.common import CARE, INSPECT, MODELS, PEOPLE, START, USAGE
@@ -82,6 +84,8 @@ models.app.command()(using.use)
 models.app.command()(proving.prove)
 models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+app.add_typer(users.app, name="users", rich_help_panel=PEOPLE)
+app.add_typer(groups.app, name="groups", rich_help_panel=PEOPLE)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
 app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)

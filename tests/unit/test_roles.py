@@ -10,9 +10,9 @@ from appliance.errors import ApplianceError
 from appliance.policy.roles import MEANINGS, TABLE, Permission, Role, Verdict, decide, role, to_change
 
 # Who may do what, written a second time: a change of the table is a change of both.
-ALLOWED = {
-    "owner": set(Permission),
-    "admin": set(Permission) - {Permission.OWNERS_WRITE, Permission.RESTORE},
+ALLOWED: dict[str, set[str]] = {
+    "owner": {*Permission},
+    "admin": {*Permission} - {"owners-write", "restore"},
     "auditor": {
         "chat", "api", "own-account",
         "people-read", "keys-read", "budgets-read", "usage-read", "audit-read", "settings-read",

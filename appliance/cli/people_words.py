@@ -1,0 +1,97 @@
+"""What `appliance users` and `appliance groups` share: people as they are shown and put on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from appliance.cli.output import document, say, write
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from appliance.accounts.people import Listed
+    from appliance.accounts.people_tables import Person
+
+# A list is at most this wide on a terminal of 80 columns, with the other columns as they mostly are.
+_ADDRESS, _GROUPS = 30, 16
+
+
+def plain(person: Person) -> dict[str, Any]:
+    """Somebody as JSON shows them, without their state."""
+    from appliance.units import show_instant
+
+    return {
+        "id": person.id,
+        "email": person.email,
+        "name": person.name,
+        "login": person.login,
+        "role": str(person.role),
+        "team": person.team,
+        "created_at": show_instant(person.created_at),
+    }
+
+
+def shown(one: Listed) -> dict[str, Any]:
+    """Somebody as `users list --json` shows them."""
+    return {
+        **plain(one.person),
+        "groups": list(one.groups),
+        "state": one.state,
+        "shut_out": one.shut_out or None,
+        "second_factors": list(one.second_factors),
+    }
+
+
+def row(one: Listed) -> list[str]:
+    """Somebody on one line of a terminal."""
+    state = "team shut out" if one.shut_out == "team" else one.state
+    groups = ", ".join(one.groups)
+    return [short(one.person.email, _ADDRESS), one.person.login, one.person.role, short(groups, _GROUPS), state]
+
+
+def short(text: str, width: int) -> str:
+    """A text that fits."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def facts(person: Person, groups: list[str]) -> dict[str, str | bool]:
+    """What the audit log keeps of a new account: nothing that would outlive its removal but the login."""
+    return {"role": str(person.role), "groups": " ".join(groups), "password": bool(person.password)}
+
+
+def confirm(yes: bool, dry_run: bool, words: str) -> None:
+    """Raises needs-yes unless it is confirmed, or only tried."""
+    from appliance.errors import ApplianceError
+
+    if not yes and not dry_run:
+        raise ApplianceError("needs-yes", "Nothing was changed.", f"To go ahead: appliance {words} --yes")
+
+
+def hand_over(found: dict[str, Any], as_json: bool) -> None:
+    """Show a link, this once."""
+    if as_json:
+        document(found)
+        return
+    write(found["link"] + "\n")
+    ends = f"{found['expires_at'][:16].replace('T', ' ')} UTC"
+    say(f"This is for {found['name']} <{found['email']}> alone. It works once, until {ends}, and is not shown again.")
+    if not found["link"].startswith("http"):
+        say("It is a path below the address of the sign-on page.")
+
+
+def welcome(opened: Session, person: Person) -> list[str]:
+    """What to say of a new account."""
+    from appliance.accounts import suspension
+
+    lines = [f"{person.name} has an account as {person.role}; keys, budgets and records call them '{person.login}'."]
+    count = len(suspension.keys_of(opened, suspension.USER, person.login))
+    if count:
+        lines.append(f"Mind that {keys_in_words(count)} of that name came first: see `appliance keys list`.")
+    if not person.password:
+        lines.append(f"They have no password yet. To send them a link: appliance users invite {person.email}")
+    return lines
+
+
+def keys_in_words(count: int) -> str:
+    """`1 key`, `3 keys`."""
+    return "1 key" if count == 1 else f"{count} keys"
