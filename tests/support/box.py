@@ -77,10 +77,11 @@ class Box:
         timeout: float = 120,
         before: Sequence[str] = (),
         env: Mapping[str, str | None] | None = None,
+        given: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command and insist on its exit code, unless that is None.
 
-        `before` goes ahead of it, `env` changes its environment.
+        `before` goes ahead of it, `env` changes its environment, `given` is what it reads.
         """
         changed = environment() | dict(env or {})
         done = subprocess.run(
@@ -90,6 +91,7 @@ class Box:
             timeout=timeout,
             check=False,
             env={name: value for name, value in changed.items() if value is not None},
+            input=given,
         )
         assert code in (None, done.returncode), f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
