@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference from the code: settings, commands, errors, hardware, API, metrics, picks, audit.
+"""Write the pages of docs/reference from the code: settings, commands, errors, API, metrics, permissions and others.
 
 python -m docs.generate           rewrite the pages
 python -m docs.generate --check   change nothing; exit code 1 when a page is out of date
@@ -30,6 +30,8 @@ from appliance.gateway.openapi import about
 from appliance.hardware.facts import Gpu, GpuUser, Hardware, Kind, Problem, Vendor
 from appliance.hardware.problems import REASONS
 from appliance.http.routes import Access, Route
+from appliance.policy.roles import MEANINGS, Role
+from appliance.policy.roles import TABLE as PERMISSIONS
 from appliance.policy.rules import Rule
 from appliance.selector.plan import Wishes, plan_set
 from docs.machines import MACHINES
@@ -264,6 +266,30 @@ def audit_page() -> str:
     )
 
 
+def permissions_page() -> str:
+    """Every role, and what each may do."""
+    roles = [(f"`{role}`", meaning) for role, meaning in MEANINGS.items()]
+    rows = [
+        (
+            f"`{permission}`",
+            rule.meaning,
+            *("yes" if role in rule.roles else "" for role in Role),
+            "yes" if rule.step_up else "",
+        )
+        for permission, rule in PERMISSIONS.items()
+    ]
+    return "\n".join(
+        [
+            HEAD + "# Roles and permissions\n",
+            "Whatever is not in this table nobody may do on the pages. The command line is outside of it: whoever may\n"
+            "write the state folder is in charge of the machine. [How to handle people](../users.md).\n",
+            table(("role", "what it is"), roles),
+            "Proof: only within a few minutes after they have shown once more that it is them.\n",
+            table(("permission", "what it allows", *(f"`{role}`" for role in Role), "proof"), rows),
+        ]
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
@@ -274,6 +300,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "openapi.json": openapi_page,
     "picks.md": picks_page,
     "audit.md": audit_page,
+    "permissions.md": permissions_page,
 }
 
 

@@ -101,6 +101,12 @@ def set_role(session: Session, person: Person, role: Role) -> None:
         person.role = role
 
 
+def end_password(session: Session, person: Person) -> None:
+    """Somebody's password is good for nothing from now on, until they set another one. Raises last-owner."""
+    with owners.keeping_one(session):
+        person.password, person.password_at = "", None
+
+
 def disable(session: Session, person: Person) -> Suspension:
     """Shut somebody out with all that they can prove themselves with, from the next request on. Raises last-owner.
 

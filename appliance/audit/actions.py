@@ -93,9 +93,10 @@ KINDS: dict[Action, Kind] = {
         ("expires_at",),
     ),
     Action.PERSON_RESET: Kind(
-        "A link was made with which somebody sets a new password; their second factors may have been dropped.",
+        "A link was made with which somebody sets a new password; the old one ended at once if `now`, and their second"
+        " factors were dropped if `second_factor`.",
         "{target} may set a new password, by {actor}",
-        ("expires_at", "second_factor"),
+        ("expires_at", "now", "second_factor"),
     ),
     Action.PERSON_REMOVED: Kind(
         "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")

@@ -118,9 +118,12 @@ def reset(
     second_factor: Annotated[
         bool, typer.Option("--second-factor", help="Drop their authenticator, recovery codes and passkeys as well.")
     ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Their present password ends at once, as if it was stolen.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a one-time link with which somebody sets a new password. Until then the old one works.
+    """Make a one-time link with which somebody sets a new password. Until then the old one works, unless `--now`.
 
     Example: appliance users reset anna@example.com
     """
@@ -134,11 +137,13 @@ def reset(
     with acting(home) as acts:
         person = people.find(acts.session, email)
         people.must_not_be_shut_out(acts.session, person)
+        if now:
+            people.end_password(acts.session, person)
         if second_factor:
             factors.drop(acts.session, person)
         link, secret = links.make(acts.session, person, links.RESET)
         ends = show_instant(link.expires_at)
-        acts.note(Action.PERSON_RESET, person.login, expires_at=ends, second_factor=second_factor)
+        acts.note(Action.PERSON_RESET, person.login, expires_at=ends, now=now, second_factor=second_factor)
         found = {**plain(person), "link": links.address(_base(home), secret), "expires_at": ends}
     hand_over(found, as_json)
 

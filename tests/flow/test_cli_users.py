@@ -137,8 +137,9 @@ def test_a_link_is_shown_once_and_used_once(served: Box) -> None:
         assert [used(opened, one) for one in (secret, fresh, fresh)] == ["link-refused", "", "link-refused"]
         people.find(opened, "ben").password = "of the link"
     assert served.document("users", "invite", "ben@example.com", code=2)["error"]["code"] == "wrong-use"
-    reset = served.document("users", "reset", "ben@example.com", "--second-factor")
+    reset = served.document("users", "reset", "ben@example.com", "--now", "--second-factor")
     with database(served) as opened:
+        assert people.find(opened, "ben").password == ""
         assert used(opened, reset["link"].removeprefix(links.PATH)) == ""
     expected = ["ben got an account as admin", "ben was invited", "ben was invited", "ben may set a new password,"]
     assert [line for line in told(served) if line.startswith("ben ")] == expected

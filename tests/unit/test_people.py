@@ -93,6 +93,7 @@ def test_the_last_owner_who_can_sign_in_cannot_be_removed_demoted_or_disabled(fi
     acts: list[Callable[[Session, Person], object]] = [
         people.remove,
         people.disable,
+        people.end_password,
         lambda opened, one: people.set_role(opened, one, Role.ADMIN),
         lambda opened, one: suspension.suspend(opened, suspension.USER, one.login),
         lambda opened, one: groups.join(opened, groups.find(opened, "sales"), one),
@@ -279,7 +280,9 @@ def test_of_very_many_mistakes_the_first_are_told() -> None:
     assert caught.value.sentence.endswith("; and 150 more.")
 
 
-def test_a_first_password_is_on_the_row_with_its_time(opened: Session) -> None:
+def test_a_password_is_on_the_row_with_its_time_until_it_is_ended(opened: Session) -> None:
     anna = somebody(opened, "anna")
     assert anna.password == hashed()
     assert anna.password_at is not None
+    people.end_password(opened, anna)
+    assert (anna.password, anna.password_at) == ("", None)
