@@ -46,11 +46,9 @@ def create(
 
     Without models, endpoints or addresses it is for all of them. Raises wrong-use.
     """
-    owner = terms.name(owner, "owner")
-    _must_not_be_removed(session, owner)
     return _add(
         session,
-        owner=owner,
+        owner=_owner(session, terms.name(owner, "owner")),
         team=terms.name(team, "team") if team else "",
         models=terms.models(tuple(models)),
         endpoints=terms.endpoints(tuple(endpoints)),
@@ -143,14 +141,19 @@ def _add(session: Session, **agreed: Any) -> tuple[ApiKey, str]:
     return key, secret
 
 
-def _must_not_be_removed(session: Session, owner: str) -> None:
-    removed = select(Person.id).where(Person.login == owner, col(Person.removed_at).is_not(None))
-    if session.exec(removed).first() is not None:
+def _owner(session: Session, name: str) -> str:
+    """An owner as they are on record: for somebody with an account their login, however it is typed. Raises wrong-use.
+
+    A key of `Anna` would go on working once `anna` is shut out.
+    """
+    person = session.exec(select(Person).where(Person.login == name.casefold())).first()
+    if person is not None and person.removed_at is not None:
         raise ApplianceError(
             "wrong-use",
-            f"{owner} had an account that was removed, so the name is given to nobody else.",
+            f"{person.login} had an account that was removed, so the name is given to nobody else.",
             "Choose another owner for the key.",
         )
+    return name if person is None else person.login
 
 
 def _must_work(key: ApiKey, now: int) -> None:

@@ -17,7 +17,8 @@ TEAM = "team"
 def suspend(session: Session, kind: str, name: str) -> Suspension:
     """Shut out a `USER` or a `TEAM`, from the next request on. Who is suspended already stays so since then.
 
-    Whatever shuts somebody out comes by here, `people.disable` too: what is to end with it is ended here. Raises last-owner where nobody would be left who owns the appliance and can sign in.
+    Whatever shuts somebody out comes by here, `people.disable` too: what is to end with it is ended here. Raises
+    last-owner where nobody would be left who owns the appliance and can sign in.
     """
     found = _found(session, kind, name)
     if found is None:

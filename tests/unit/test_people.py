@@ -209,6 +209,20 @@ def test_being_disabled_is_the_suspension_that_keys_have(file: Path) -> None:
         assert credentials.resolve(f"Bearer {secret}", None).name == "anna"
 
 
+def test_a_key_made_under_another_spelling_of_a_login_ends_with_its_person(file: Path) -> None:
+    with session(file, alone=True) as opened:
+        anna = somebody(opened, "anna")
+        key, secret = keys.create(opened, " Anna")
+        assert key.owner == "anna"
+        assert keys.create(opened, "Ben")[0].owner == "Ben"
+        people.disable(opened, anna)
+    with closing(Credentials(file)) as credentials:
+        refused("suspended", credentials.resolve, f"Bearer {secret}", None)
+    with session(file, alone=True) as opened:
+        people.remove(opened, people.find(opened, "anna"))
+        refused("wrong-use", keys.create, opened, "ANNA")
+
+
 def test_the_list_says_who_can_sign_in_and_with_what(opened: Session) -> None:
     groups.add(opened, "sales")
     somebody(opened, "anna", into=["sales"], name="anna Krahl")
