@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
-from appliance.accounts import keys
+from appliance.accounts import keys, people
 from appliance.accounts.tables import ApiKey
 from appliance.accounts.tables import Budget as BudgetRow
 from appliance.errors import ApplianceError
@@ -57,9 +57,11 @@ def set_budget(session: Session, budget: Budget) -> BudgetRow:
 
 
 def is_known(session: Session, kind: str, subject: str) -> bool:
-    """Whether any key belongs to a user or a team; true of all other kinds, of which keys do not tell."""
+    """Whether a user or a team has an account or a key; true of all other kinds, of which neither tells."""
     column = {"user": ApiKey.owner, "team": ApiKey.team}.get(kind)
     if column is None or subject == EACH:
+        return True
+    if people.is_known(session, kind, subject):
         return True
     return session.exec(select(ApiKey).where(col(column) == subject).limit(1)).first() is not None
 

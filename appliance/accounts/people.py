@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlmodel import Session, col, delete, select
 
 from appliance.accounts import groups, keys, owners, suspension
-from appliance.accounts.people_tables import Link, Membership, Passkey, Person, RecoveryCode
+from appliance.accounts.people_tables import Group, Link, Membership, Passkey, Person, RecoveryCode
 from appliance.accounts.tables import Suspension
 from appliance.errors import ApplianceError
 from appliance.policy import names
@@ -93,6 +93,14 @@ def by_email(session: Session, address: str) -> Person | None:
     except ApplianceError:
         return None
     return session.exec(select(Person).where(Person.email == kept, col(Person.removed_at).is_(None))).first()
+
+
+def is_known(session: Session, kind: str, name: str) -> bool:
+    """Whether a `user` has an account with this login, or there is a group that is this `team`."""
+    if kind == suspension.TEAM:
+        return session.get(Group, name) is not None
+    here = select(Person.id).where(Person.login == name, col(Person.removed_at).is_(None))
+    return session.exec(here).first() is not None
 
 
 def set_role(session: Session, person: Person, role: Role) -> None:

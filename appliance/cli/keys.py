@@ -186,7 +186,7 @@ def suspend(
 
     Example: appliance keys suspend --owner anna --yes
     """
-    from appliance.accounts import suspension
+    from appliance.accounts import people, suspension
     from appliance.audit.actions import Action
     from appliance.audit.acts import acting
     from appliance.control.local_key import OWNER
@@ -197,7 +197,7 @@ def suspend(
     home.prepare()
     with acting(home) as acts:
         count = len(suspension.keys_of(acts.session, kind, name))
-        if not count:
+        if not count and not people.is_known(acts.session, kind, name):
             say(f"Mind that no key belongs to {_whose(kind, name)}; see the names with `appliance keys list`.")
         if dry_run or not yes:
             say(f"{_keys(count)} of {_whose(kind, name)} would be refused, until they are resumed.")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlmodel import Session, select
 
-from appliance.accounts import groups, importing, keys, links, owners, people, second_factor, suspension
+from appliance.accounts import budgets, groups, importing, keys, links, owners, people, second_factor, suspension
 from appliance.accounts.people_tables import Link, Membership, Passkey, Person, RecoveryCode
 from appliance.accounts.resolve import Credentials
 from appliance.errors import ApplianceError
@@ -258,6 +258,14 @@ def test_what_somebody_uses_counts_for_their_first_group_until_it_is_said_otherw
     groups.remove(opened, groups.find(opened, "lab"))
     assert (anna.team, groups.members(opened)[anna.id]) == ("", ["sales"])
     assert [group.name for group in groups.listed(opened)] == ["hr", "sales"]
+
+
+def test_a_budget_may_be_for_whoever_has_an_account_or_for_a_group(opened: Session) -> None:
+    groups.add(opened, "sales")
+    people.remove(opened, people.add(opened, "gone@example.com"))
+    people.add(opened, "anna@example.com")
+    known = [("user", "anna"), ("team", "sales"), ("user", "gone"), ("team", "anna"), ("user", "sales")]
+    assert [budgets.is_known(opened, kind, name) for kind, name in known] == [True, True, False, False, False]
 
 
 def test_a_group_is_there_once_and_must_be_there_before_somebody_is_in_it(opened: Session) -> None:
