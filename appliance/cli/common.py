@@ -28,3 +28,11 @@ def settings_of(home: Home) -> Settings:
     from appliance.config.load import load
 
     return load(home.config)
+
+
+def confirm(yes: bool, dry_run: bool, words: str) -> None:
+    """Raises needs-yes unless it is confirmed, or only tried."""
+    from appliance.errors import ApplianceError
+
+    if not yes and not dry_run:
+        raise ApplianceError("needs-yes", "Nothing was changed.", f"To go ahead: appliance {words} --yes")

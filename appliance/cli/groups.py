@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.common import Json, home_of
+from appliance.cli.common import Json, confirm, home_of
 from appliance.cli.output import document, say, table
-from appliance.cli.people_words import confirm
 
 app = typer.Typer(
     help="Groups of people, which keys and budgets call teams.", no_args_is_help=True, rich_markup_mode=None

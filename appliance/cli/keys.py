@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli.common import Json, home_of
+from appliance.cli.common import Json, confirm, home_of
 from appliance.cli.output import document, say, table, write
+from appliance.cli.people_words import keys_in_words
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -162,7 +163,7 @@ def revoke(
         key = keys.find(acts.session, key_id)
         if dry_run or not yes:
             say(f"Programs that use {key.owner}'s key {key.id} would be refused, for good.")
-        _confirm(yes, dry_run, f"keys revoke {key_id}")
+        confirm(yes, dry_run, f"keys revoke {key_id}")
         if not dry_run:
             keys.revoke(acts.session, key)
             acts.note(Action.KEY_REVOKED, key.id, owner=key.owner, team=key.team)
@@ -200,10 +201,10 @@ def suspend(
         if not count and not people.is_known(acts.session, kind, name):
             say(f"Mind that no key belongs to {_whose(kind, name)}; see the names with `appliance keys list`.")
         if dry_run or not yes:
-            say(f"{_keys(count)} of {_whose(kind, name)} would be refused, until they are resumed.")
+            say(f"{keys_in_words(count)} of {_whose(kind, name)} would be refused, until they are resumed.")
         if kind == "user" and name == OWNER:
             say(f"Mind that `appliance chat` on this machine asks as {OWNER}, and would be refused as well.")
-        _confirm(yes, dry_run, f"keys suspend {_option(kind, name)}")
+        confirm(yes, dry_run, f"keys suspend {_option(kind, name)}")
         at = None
         if not dry_run:
             at = show_instant(suspension.suspend(acts.session, kind, name).at)
@@ -212,7 +213,7 @@ def suspend(
         document({"kind": kind, "name": name, "keys": count, "suspended_at": at})
     elif not dry_run:
         say(
-            f"From now on {_whose(kind, name)} is shut out ({_keys(count)}).\n"
+            f"From now on {_whose(kind, name)} is shut out ({keys_in_words(count)}).\n"
             f"  To let them in again: appliance keys resume {_option(kind, name)}"
         )
 
@@ -237,7 +238,7 @@ def resume(context: typer.Context, owner: Owner = None, team: Team = None, as_js
     if as_json:
         document({"kind": kind, "name": name, "keys": count, "suspended_at": None})
     else:
-        say(f"From now on {_whose(kind, name)} is let in again ({_keys(count)}).")
+        say(f"From now on {_whose(kind, name)} is let in again ({keys_in_words(count)}).")
 
 
 def _facts(key: ApiKey) -> dict[str, str | None]:
@@ -308,14 +309,6 @@ def _row(one: Listed, now: int) -> list[str]:
     return [one.key.id, who, in_words(one, now), used]
 
 
-def _confirm(yes: bool, dry_run: bool, words: str) -> None:
-    """Raises needs-yes unless it is confirmed, or only tried."""
-    from appliance.errors import ApplianceError
-
-    if not yes and not dry_run:
-        raise ApplianceError("needs-yes", "Nothing was changed.", f"To go ahead: appliance {words} --yes")
-
-
 def _whom(owner: str | None, team: str | None, command: str) -> tuple[str, str]:
     """Kind and name of whoever is meant. Raises wrong-use unless it is one."""
     from appliance.accounts.suspension import TEAM, USER
@@ -349,10 +342,6 @@ def _option(kind: str, name: str) -> str:
     import shlex
 
     return f"{'--owner' if kind == 'user' else '--team'} {shlex.quote(name)}"
-
-
-def _keys(count: int) -> str:
-    return "1 key" if count == 1 else f"{count} keys"
 
 
 def _minute(shown: str | None) -> str:

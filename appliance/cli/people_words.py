@@ -59,14 +59,6 @@ def facts(person: Person, groups: list[str]) -> dict[str, str | bool]:
     return {"role": str(person.role), "groups": " ".join(groups), "password": bool(person.password)}
 
 
-def confirm(yes: bool, dry_run: bool, words: str) -> None:
-    """Raises needs-yes unless it is confirmed, or only tried."""
-    from appliance.errors import ApplianceError
-
-    if not yes and not dry_run:
-        raise ApplianceError("needs-yes", "Nothing was changed.", f"To go ahead: appliance {words} --yes")
-
-
 def hand_over(found: dict[str, Any], as_json: bool) -> None:
     """Show a link, this once."""
     if as_json:

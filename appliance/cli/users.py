@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.common import Json, home_of
+from appliance.cli.common import Json, confirm, home_of
 from appliance.cli.output import document, say, table
-from appliance.cli.people_words import confirm, facts, hand_over, keys_in_words, plain, row, shown, welcome
+from appliance.cli.people_words import facts, hand_over, keys_in_words, plain, row, shown, welcome
 
 if TYPE_CHECKING:
     from appliance.accounts.people_tables import Person
@@ -88,7 +88,7 @@ def invite(
 
     home = home_of(context)
     with acting(home) as acts:
-        person = people.by_email(acts.session, email)
+        person = people.by_email(acts.session, email) if "@" in email else people.find(acts.session, email)
         if person is None:
             person = _add(acts, email, name=name, role=role, into=group or (), login=login)
         elif name or group or login or role != "staff":

@@ -1,7 +1,7 @@
 """What people are called: addresses, logins, names of persons and groups, each in the one form that is stored.
 
 So nobody is there twice because somebody typed capitals, blanks, or an address in another of its spellings. Every
-function but `login_from` and `name_from` raises wrong-use, with what to write instead.
+function but `logins_from` and `name_from` raises wrong-use, with what to write instead.
 """
 
 from __future__ import annotations

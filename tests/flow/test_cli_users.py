@@ -136,7 +136,7 @@ def test_a_link_is_shown_once_and_used_once(served: Box) -> None:
     with database(served) as opened:
         assert [used(opened, one) for one in (secret, fresh, fresh)] == ["link-refused", "", "link-refused"]
         people.find(opened, "ben").password = "of the link"
-    assert served.document("users", "invite", "ben@example.com", code=2)["error"]["code"] == "wrong-use"
+    assert served.document("users", "invite", "ben", code=2)["error"]["code"] == "wrong-use"
     reset = served.document("users", "reset", "ben@example.com", "--now", "--second-factor")
     with database(served) as opened:
         assert people.find(opened, "ben").password == ""
