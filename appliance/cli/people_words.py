@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from appliance.accounts.people_tables import Person
 
 # A list is at most this wide on a terminal of 80 columns, with the other columns as they mostly are.
-_ADDRESS, _GROUPS = 30, 16
+_ADDRESS, _LOGIN, _GROUPS = 28, 14, 14
 
 
 def plain(person: Person) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def shown(one: Listed) -> dict[str, Any]:
 def row(one: Listed) -> list[str]:
     """Somebody on one line of a terminal."""
     state = "team shut out" if one.shut_out == "team" else one.state
-    groups = ", ".join(one.groups)
-    return [short(one.person.email, _ADDRESS), one.person.login, one.person.role, short(groups, _GROUPS), state]
+    who, groups = one.person, ", ".join(one.groups)
+    return [short(who.email, _ADDRESS), short(who.login, _LOGIN), who.role, short(groups, _GROUPS), state]
 
 
 def short(text: str, width: int) -> str:

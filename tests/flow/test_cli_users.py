@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from sqlmodel import Session
 
-from appliance.accounts import groups, links, owners, people
+from appliance.accounts import groups, links, owners, people, suspension
 from appliance.config.paths import find_home
 from appliance.errors import ApplianceError
 from appliance.store.sessions import session
@@ -186,7 +186,8 @@ def test_groups_are_made_joined_left_and_removed(served: Box) -> None:
     joined = served.document("groups", "join", "hr", "eve@example.com", "fay")
     assert joined == {"name": "hr", "people": ["eve@example.com", "fay@example.com"]}
     assert "counts for no team" in served.run("groups", "leave", "hr", "fay").stderr
-    served.run("keys", "suspend", "--team", "hr", "--yes")
+    with database(served) as opened:
+        suspension.suspend(opened, suspension.TEAM, "hr")
     (found,) = [one for one in served.document("groups", "list") if one["name"] == "hr"]
     assert (found["people"], found["suspended"]) == (["eve@example.com"], True)
     (line,) = [line for line in served.run("users", "list").stdout.splitlines() if line.startswith("eve@")]
