@@ -32,7 +32,7 @@ Login = Annotated[
     typer.Option(metavar="NAME", help="A short name for keys, budgets and records; else made from the address."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
-# What a password or a list on standard input or in a file may have at most.
+# Most bytes of a password on standard input, and of a list in a file.
 _LONGEST_PASSWORD = 1 << 12
 _LONGEST_LIST = 1 << 24
 
@@ -119,7 +119,7 @@ def reset(
         bool, typer.Option("--second-factor", help="Drop their authenticator, recovery codes and passkeys as well.")
     ] = False,
     now: Annotated[
-        bool, typer.Option("--now", help="Their present password ends at once, as if it was stolen.")
+        bool, typer.Option("--now", help="Their present password ends at once: for one that was stolen.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -361,11 +361,14 @@ def _content(file: Path) -> bytes:
 
     try:
         with file.open("rb") as opened:
-            return opened.read(_LONGEST_LIST)
+            found = opened.read(_LONGEST_LIST + 1)
     except OSError as error:
         raise ApplianceError(
             "wrong-use", f"{file} cannot be read: {error.strerror}.", "Give the path of a CSV file."
         ) from error
+    if len(found) > _LONGEST_LIST:
+        raise ApplianceError("wrong-use", f"{file} is too long for a list of people.", "Divide it into several files.")
+    return found
 
 
 def _base(home: Home) -> str:
