@@ -15,7 +15,6 @@ from appliance.cli.people_words import facts, hand_over, keys_in_words, plain, r
 if TYPE_CHECKING:
     from appliance.accounts.people_tables import Person
     from appliance.audit.acts import Acts
-    from appliance.config.paths import Home
 
 app = typer.Typer(help="People: accounts, roles, invitations.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,6 +31,8 @@ Login = Annotated[
     typer.Option(metavar="NAME", help="A short name for keys, budgets and records; else made from the address."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+# The address below which the sign-on pages stand. No setting names it, so links are shown as paths.
+_PAGES = ""
 # Most bytes of a password on standard input, and of a list in a file.
 _LONGEST_PASSWORD = 1 << 12
 _LONGEST_LIST = 1 << 24
@@ -86,8 +87,7 @@ def invite(
     from appliance.errors import ApplianceError
     from appliance.units import show_instant
 
-    home = home_of(context)
-    with acting(home) as acts:
+    with acting(home_of(context)) as acts:
         person = people.by_email(acts.session, email) if "@" in email else people.find(acts.session, email)
         if person is None:
             person = _add(acts, email, name=name, role=role, into=group or (), login=login)
@@ -107,7 +107,7 @@ def invite(
         link, secret = links.make(acts.session, person, links.INVITE)
         ends = show_instant(link.expires_at)
         acts.note(Action.PERSON_INVITED, person.login, expires_at=ends)
-        found = {**plain(person), "link": links.address(_base(home), secret), "expires_at": ends}
+        found = {**plain(person), "link": links.address(_PAGES, secret), "expires_at": ends}
     hand_over(found, as_json)
 
 
@@ -133,8 +133,7 @@ def reset(
     from appliance.audit.acts import acting
     from appliance.units import show_instant
 
-    home = home_of(context)
-    with acting(home) as acts:
+    with acting(home_of(context)) as acts:
         person = people.find(acts.session, email)
         people.must_not_be_shut_out(acts.session, person)
         if now:
@@ -144,7 +143,7 @@ def reset(
         link, secret = links.make(acts.session, person, links.RESET)
         ends = show_instant(link.expires_at)
         acts.note(Action.PERSON_RESET, person.login, expires_at=ends, now=now, second_factor=second_factor)
-        found = {**plain(person), "link": links.address(_base(home), secret), "expires_at": ends}
+        found = {**plain(person), "link": links.address(_PAGES, secret), "expires_at": ends}
     hand_over(found, as_json)
 
 
@@ -369,8 +368,3 @@ def _content(file: Path) -> bytes:
     if len(found) > _LONGEST_LIST:
         raise ApplianceError("wrong-use", f"{file} is too long for a list of people.", "Divide it into several files.")
     return found
-
-
-def _base(home: Home) -> str:
-    """The address below which the sign-on pages stand, as people type it."""
-    return ""
