@@ -108,7 +108,7 @@ class Service:
     `max_body` and `max_file` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
     `remote` are the engines behind a URL: they are part of this deployment and of every later one. `prices` are what
     tokens cost, `reference_prices` what they would have cost elsewhere. Without `cloud` nothing is ever sent to a
-    model of the cloud.
+    model of the cloud. `issuer` is the sign-on whose access tokens count, empty where there is none.
     """
 
     config: str
@@ -130,6 +130,7 @@ class Service:
     cloud: CloudTerms | None = None
     max_file: int = 200 * 1024**2
     batch_lines: int = 2
+    issuer: str = ""
 
     def to_json(self) -> str:
         """One line of text."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -38,6 +36,7 @@ from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.hardware.power import MachineReader
 from appliance.http.asgi import Request
+from appliance.http.listen import BACKLOG, listen
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.fair import Priority
 from appliance.policy.grants import permit
@@ -48,7 +47,6 @@ from appliance.store.locks import Lock
 
 # Seconds that answers under way get to finish when the gateway is told to end.
 _GRACE_S = 5
-_BACKLOG = 2048
 
 
 def serve(service: Service) -> None:
@@ -66,7 +64,7 @@ def serve(service: Service) -> None:
             f"Another gateway works on {home.state}.",
             "Stop it with `appliance down`, or use another --state.",
         )
-    listener = _listen(service.host, service.port)
+    listener = listen(service.host, service.port, "gateway.port")
     schema.ensure(home.database)
 
     @asynccontextmanager
@@ -95,7 +93,7 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
     """
     ledger = LedgerWriter(home.database)
     parts.callback(ledger.close)
-    credentials = Credentials(home.database)
+    credentials = Credentials(home.database, service.issuer, home.public_keys)
     parts.callback(credentials.close)
     audit = AuditWriter(home)
     parts.push_async_callback(audit.close)
@@ -196,26 +194,6 @@ def _server(open_box: BoxFactory) -> uvicorn.Server:
             proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE_S,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
         )
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises port-taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
-            raise
-        raise ApplianceError(
-            "port-taken",
-            f"Port {port} on {host} cannot be used: {error.strerror}.",
-            "End the program that uses it, or set gateway.port.",
-        ) from error
-    listener.listen(_BACKLOG)
-    return listener

@@ -32,3 +32,9 @@ class Kind(Protocol):
         Raises key-refused for one that is known and was taken back. Its expiry, its addresses and who is suspended
         are not looked at here: that is the same for all kinds, and stands in `resolve`.
         """
+
+    def by_id(self, key_id: str) -> Grant | None:
+        """The same for the id under which its calls are on record: for work that goes on after a request.
+
+        Raises key-refused for one that is known and was taken back.
+        """

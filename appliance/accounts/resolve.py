@@ -16,6 +16,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from appliance.accounts.access_tokens import AccessTokens
 from appliance.accounts.api_keys import ApiKeys
 from appliance.accounts.grant import Grant, Kind
 from appliance.errors import ApplianceError
@@ -38,12 +39,13 @@ SUSPENDED_SQL = (
 class Credentials:
     """Resolves credentials against one database."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, issuer: str = "", public_keys: Path = Path("/nonexistent")) -> None:
+        """`issuer` is whose access tokens count, empty for nobody's, and `public_keys` the file to check them with."""
         self._connection: sqlite3.Connection = connect(path)
         self._connection.execute("PRAGMA query_only = ON")
         self._generation = Generation(path)
-        self._keys = ApiKeys(self._connection)
-        self._kinds: tuple[Kind, ...] = (self._keys,)
+        tokens = AccessTokens(self._connection, issuer, public_keys)
+        self._kinds: tuple[Kind, ...] = (ApiKeys(self._connection), tokens)
         # By credential and address: the principal, and the second since 1970 from which it is one no more.
         self._known: dict[tuple[str | None, str | None], tuple[Principal, float]] = {}
         self._seen = b""
@@ -73,7 +75,7 @@ class Credentials:
 
         Raises key-refused, key-expired, suspended or address-not-allowed.
         """
-        grant = self._keys.by_id(key_id)
+        grant = next((found for kind in self._kinds if (found := kind.by_id(key_id)) is not None), None)
         if grant is None:
             raise ApplianceError("key-refused", f"The API key {key_id} is gone.", "Ask your admin for a key.")
         self._check(grant, address)

@@ -68,6 +68,16 @@ class Home:
         return self.state / "secrets"
 
     @property
+    def signing_keys(self) -> Path:
+        """The keys that sign-on signs its tokens with."""
+        return self.secrets / "signing-keys.json"
+
+    @property
+    def public_keys(self) -> Path:
+        """Their public halves, by which the gateway knows such a token."""
+        return self.state / "public-keys.json"
+
+    @property
     def files(self) -> Path:
         """What people uploaded, their batches, and the results."""
         return self.state / "files"

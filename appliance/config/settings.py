@@ -117,6 +117,7 @@ def _default_engines() -> dict[Role, EngineSettings]:
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _PUBLIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
 _KEPT = re.compile(r"(team|user|key):\S.*")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HOST = r"[A-Za-z0-9_.:\[\]-]+"
 
 
@@ -147,7 +148,7 @@ class ProviderSettings(Section):
     def _is_whole(self) -> ProviderSettings:
         if self.url is None:
             raise ValueError("a provider needs its `url`")
-        if self.url.startswith("http://") and urlsplit(self.url).hostname not in ("127.0.0.1", "::1", "localhost"):
+        if self.url.startswith("http://") and urlsplit(self.url).hostname not in _LOOPBACK:
             raise ValueError("`url` must begin with https://, or keys and prompts could be read on the way")
         if self.key_file is not None and self.credential is not None:
             raise ValueError("a provider has either `key_file` or `credential`")
@@ -223,6 +224,34 @@ def _check_model(name: str, model: CloudModelSettings, providers: dict[str, Prov
         raise ValueError(f"the model '{name}' needs `provider`, and there is no [cloud.providers.{model.provider}]")
 
 
+class IdentitySettings(Section):
+    """Sign-on: one account for the chat page, the API and other programs."""
+
+    enabled: bool = Field(default=False, description="Whether people can sign in.")
+    host: str = Field("127.0.0.1", description="Address that sign-on listens on. Loopback: a proxy stands in front.")
+    port: int = Field(8085, ge=1, le=65535, description="TCP port that sign-on listens on.")
+    url: str | None = Field(
+        None,
+        pattern=rf"^https?://{_HOST}$",
+        description="Address by which browsers and programs know it, as `https://ai.example.com:8443`, without a slash "
+        "at the end. It is part of every token. Without one it is only for this machine.",
+    )
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> IdentitySettings:
+        if self.host not in _LOOPBACK:
+            raise ValueError("sign-on listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy")
+        if urlsplit(self.issuer).scheme != "https" and urlsplit(self.issuer).hostname not in _LOOPBACK:
+            raise ValueError("`url` must begin with https://, or passwords could be read on the way")
+        return self
+
+    @property
+    def issuer(self) -> str:
+        """The address that stands in every token as `iss`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"http://{host}:{self.port}"
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -233,3 +262,4 @@ class Settings(Section):
     reference_prices: Annotated[list[ReferencePriceSettings], AfterValidator(no_two)] = Field([], max_length=200)
     money: MoneySettings = Field(default_factory=MoneySettings)
     cloud: CloudSettings = Field(default_factory=CloudSettings)
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)

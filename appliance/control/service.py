@@ -35,6 +35,7 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         currency=settings.money.currency,
         remote=(*remote_engines(settings), *cloud_engines(home, settings.cloud)),
         cloud=cloud_terms(home, settings.cloud),
+        issuer=settings.identity.issuer if settings.identity.enabled else "",
     )
 
 
