@@ -98,6 +98,13 @@ KINDS: Final[dict[str, Kind]] = {
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),
     "not-suspended": _cli("The owner or the team is not suspended", WRONG_USE),
+    # Sign-on.
+    "client-not-found": _cli("No program of that name is registered for sign-on", WRONG_USE),
+    "sign-on-off": _cli("Sign-on is not switched on in the settings"),
+    "signing-keys-bad": _http(503, _SERVER, "The keys that sign-on signs with cannot be used"),
+    "program-refused": _http(400, _BAD_REQUEST, "A program asked sign-on for something that it may not have"),
+    "form-not-ours": _http(403, _NOT_ALLOWED, "A form was not sent from a page of sign-on, or is too old"),
+    "form-not-understood": _http(400, _BAD_REQUEST, "A request to sign-on is no form"),
     # People, as the admin handles them and as they sign in.
     "person-not-found": _cli("Nobody with an account has that address, login or id", WRONG_USE),
     "person-exists": _cli("Somebody has that address or login already", WRONG_USE),

@@ -14,10 +14,12 @@ from appliance.artifacts.shelf import Shelf
 from appliance.config.paths import cache_folder
 from appliance.control.plan import catalogue
 from appliance.engine.location import find
+from appliance.policy.roles import Role
 from appliance.selector.choose import EMBEDDED
-from tests.support.box import ROOT, Box
+from tests.support.box import ROOT, Box, wait_until
 from tests.support.engines import FakeEngine
 from tests.support.nvml import Nvml, build
+from tests.support.sign_on import Browser, Program, SignOn
 
 # A script's background processes ignore SIGINT, and hand that on to those that a test is to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,6 +64,41 @@ def served_all(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine
     box.serve()
     yield box
     box.stop()
+
+
+@pytest.fixture(scope="session")
+def sign_on(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[SignOn]:
+    """A sign-on and a gateway that run, with people."""
+    found = SignOn(Box(tmp_path_factory.mktemp("sign_on")))
+    engine = f'[engines.chat]\nurl = "{fake_engine.url}"\nmodel = "fake"\n'
+    found.box.configure(f"engine_wait_s = 1\n{found.settings}{engine}")
+    found.person("anna", Role.STAFF, "sales", name="Anna Schmidt")
+    found.person("bert", Role.ADMIN)
+    for login in ("carl", "dora", "emil"):
+        found.person(login)
+    found.start(wait=False)
+    found.box.serve(wait=False)
+    # Two starts at once, each of which reads the settings and becomes another program.
+    wait_until(found.answers, 90, "sign-on's health")
+    wait_until(lambda: found.box.answers("/health"), 90, "the gateway's health")
+    yield found
+    found.stop()
+    found.box.stop()
+
+
+@pytest.fixture(scope="session")
+def wiki(sign_on: SignOn) -> Program:
+    """A program with a secret."""
+    about = sign_on.client("Wiki", redirects=["http://127.0.0.1:9/callback"])
+    return Program(sign_on, about)
+
+
+@pytest.fixture
+def anna(sign_on: SignOn) -> Browser:
+    """Anna's browser, signed in."""
+    browser = Browser(sign_on)
+    assert browser.sign_in("anna@example.com").location == "/"
+    return browser
 
 
 @pytest.fixture(scope="session")

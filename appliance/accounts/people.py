@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, delete, select
 
-from appliance.accounts import groups, keys, owners, suspension
+from appliance.accounts import groups, keys, owners, sign_on, suspension
 from appliance.accounts.people_tables import Group, Link, Membership, Passkey, Person, RecoveryCode
 from appliance.accounts.tables import Suspension
 from appliance.errors import ApplianceError
@@ -157,6 +157,8 @@ def remove(session: Session, person: Person) -> int:
         mine = suspension.keys_of(session, suspension.USER, person.login)
         for key in mine:
             keys.revoke(session, key)
+        sign_on.end_person(session, person.id, "removed")
+        sign_on.forget_devices(session, person.id)
         for table in (Link, Passkey, RecoveryCode, Membership):
             session.exec(delete(table).where(col(table.person_id) == person.id))
         person.email = person.name = person.team = person.password = person.totp = person.language = ""

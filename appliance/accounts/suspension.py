@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from sqlmodel import Session, col, select
 
-from appliance.accounts import owners
+from appliance.accounts import owners, sign_on
+from appliance.accounts.tables import TEAM as TEAM
+from appliance.accounts.tables import USER as USER
 from appliance.accounts.tables import ApiKey, Suspension
 from appliance.errors import ApplianceError
 from appliance.policy import terms
 from appliance.units import now_us
-
-USER = "user"
-TEAM = "team"
 
 
 def suspend(session: Session, kind: str, name: str) -> Suspension:
@@ -25,6 +24,7 @@ def suspend(session: Session, kind: str, name: str) -> Suspension:
         with owners.keeping_one(session):
             found = Suspension(kind=kind, name=_checked(kind, name), at=now_us())
             session.add(found)
+        sign_on.end_shut_out(session)
     return found
 
 

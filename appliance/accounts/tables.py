@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlmodel import BigInteger, Field, SQLModel
 
 
@@ -27,6 +29,11 @@ class ApiKey(SQLModel, table=True):
     expires_at: int | None = Field(default=None, sa_type=BigInteger)
     revoked_at: int | None = Field(default=None, sa_type=BigInteger)
     successor: str | None = None
+
+
+# The kinds of those who can be shut out.
+USER: Final = "user"
+TEAM: Final = "team"
 
 
 class Suspension(SQLModel, table=True):

@@ -50,6 +50,14 @@ class Action(StrEnum):
     CLOUD_ALLOWED = "cloud-allowed"
     CLOUD_FORBIDDEN = "cloud-forbidden"
     CLOUD_SENT = "cloud-sent"
+    SIGNED_IN = "signed-in"
+    SIGNED_OUT = "signed-out"
+    LINK_USED = "link-used"
+    DEVICE_ALLOWED = "device-allowed"
+    DEVICE_REFUSED = "device-refused"
+    CLIENT_ADDED = "client-added"
+    CLIENT_REMOVED = "client-removed"
+    SIGNING_KEY_CHANGED = "signing-key-changed"
     STARTED = "started"
     STOPPED = "stopped"
     AUDIT_RESUMED = "audit-resumed"
@@ -134,6 +142,28 @@ KINDS: dict[Action, Kind] = {
         "A request leaves the machine. On record before it does.",
         "{actor}'s request goes out to {target}",
         ("model", "team", "key_id", "region", "route", "bytes"),
+    ),
+    Action.SIGNED_IN: Kind("Somebody signed in.", "{actor} signed in, as {target}", ("means", "address")),
+    Action.SIGNED_OUT: Kind("Somebody signed out.", "{actor} signed out of {target}"),
+    Action.LINK_USED: Kind(
+        "Somebody chose a password, by a one-time link.", "{actor} chose a password", ("purpose", "address")
+    ),
+    Action.DEVICE_ALLOWED: Kind(
+        "Somebody let a device or a program without a browser in.", "{actor} let a device of {target} in", ("address",)
+    ),
+    Action.DEVICE_REFUSED: Kind(
+        "Somebody did not let a device in.", "{actor} did not let a device of {target} in", ("address",)
+    ),
+    Action.CLIENT_ADDED: Kind(
+        "A program was registered for sign-on.",
+        "the program {name} was registered as {target} by {actor}",
+        ("name", "flows", "redirects"),
+    ),
+    Action.CLIENT_REMOVED: Kind(
+        "A program's registration was removed.", "the program {name} ({target}) was removed by {actor}", ("name",)
+    ),
+    Action.SIGNING_KEY_CHANGED: Kind(
+        "Sign-on began to sign with its next key.", "sign-on signs with {target} from now on, by {actor}", ("before",)
     ),
     Action.STARTED: Kind("The gateway began to serve.", "the gateway {target} has started", ("version", "serial")),
     Action.STOPPED: Kind("The gateway ended in order.", "the gateway {target} has stopped", ("version",)),

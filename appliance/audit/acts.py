@@ -51,8 +51,8 @@ class Acts:
 
 
 @contextmanager
-def acting(home: Home) -> Iterator[Acts]:
-    """A transaction for an act of the admin. Nobody else can write the database meanwhile, so keep it short.
+def acting(home: Home, actor: str = "") -> Iterator[Acts]:
+    """A transaction for an act of the admin, or of an `actor`. Nobody else can write meanwhile, so keep it short.
 
     Raises audit-broken, audit-unavailable or disk-full; then nothing of it was done.
     """
@@ -61,7 +61,7 @@ def acting(home: Home) -> Iterator[Acts]:
     staged: tuple[Staged, Anchor] | None = None
     try:
         with sessions.session(home.database, alone=True) as session:
-            acts = Acts(session, vault, f"os:{account()}")
+            acts = Acts(session, vault, actor or f"os:{account()}")
             yield acts
             # Before the commit: a disk that has no room for the anchor stops the act.
             staged = acts.staged()

@@ -16,6 +16,7 @@ from appliance.cli import (
     batches,
     budgets,
     chat,
+    clients,
     cloud,
     engine,
     groups,
@@ -87,6 +88,7 @@ app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 app.add_typer(users.app, name="users", rich_help_panel=PEOPLE)
 app.add_typer(groups.app, name="groups", rich_help_panel=PEOPLE)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
+app.add_typer(clients.app, name="clients", rich_help_panel=PEOPLE)
 app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
@@ -95,6 +97,7 @@ app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)
 app.command(rich_help_panel=INSPECT)(lifecycle.serve)
+app.command(rich_help_panel=INSPECT)(lifecycle.identity)
 app.add_typer(engine.app, name="engine", rich_help_panel=INSPECT)
 
 

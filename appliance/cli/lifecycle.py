@@ -161,6 +161,27 @@ def serve(
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.request_path", service.to_json()])
 
 
+def identity(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of on identity.port.")] = None,
+) -> None:
+    """Run sign-on alone, in the foreground; `up` does this for you.
+
+    Example: appliance --config my.toml --state /tmp/state identity --port 9001
+    """
+    from appliance.errors import ApplianceError
+    from appliance.identity.wiring import Place
+
+    home = home_of(context)
+    settings = settings_of(home).identity
+    if not settings.enabled:
+        raise ApplianceError(
+            "sign-on-off", "Sign-on is switched off.", "Set `enabled = true` under [identity] in the settings."
+        )
+    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer)
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
+
+
 def _teller() -> Any:
     """A listener that says each process's state once it changes."""
     said: dict[str, str] = {}
@@ -193,7 +214,7 @@ def _attached(home: Home, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     tell, ready = _teller(), False
-    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, "serve")])
+    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, "serve", "identity")])
     child = attach(home, settings)
     try:
         while child.poll() is None:
@@ -247,3 +268,5 @@ def _show_status(found: dict[str, Any]) -> None:
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
     write(f"  API: {found['urls']['api']}\n")
+    if "issuer" in found["urls"]:
+        write(f"  sign-on: {found['urls']['issuer']}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.common import Json, confirm, home_of
+from appliance.cli.common import Json, confirm, home_of, settings_of
 from appliance.cli.output import document, say, table
 from appliance.cli.people_words import facts, hand_over, keys_in_words, plain, row, shown, welcome
 
@@ -31,8 +31,6 @@ Login = Annotated[
     typer.Option(metavar="NAME", help="A short name for keys, budgets and records; else made from the address."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
-# The address below which the sign-on pages stand. No setting names it, so links are shown as paths.
-_PAGES = ""
 # Most bytes of a password on standard input, and of a list in a file.
 _LONGEST_PASSWORD = 1 << 12
 _LONGEST_LIST = 1 << 24
@@ -107,7 +105,7 @@ def invite(
         link, secret = links.make(acts.session, person, links.INVITE)
         ends = show_instant(link.expires_at)
         acts.note(Action.PERSON_INVITED, person.login, expires_at=ends)
-        found = {**plain(person), "link": links.address(_PAGES, secret), "expires_at": ends}
+        found = {**plain(person), "link": links.address(_pages(context), secret), "expires_at": ends}
     hand_over(found, as_json)
 
 
@@ -143,7 +141,7 @@ def reset(
         link, secret = links.make(acts.session, person, links.RESET)
         ends = show_instant(link.expires_at)
         acts.note(Action.PERSON_RESET, person.login, expires_at=ends, now=now, second_factor=second_factor)
-        found = {**plain(person), "link": links.address(_PAGES, secret), "expires_at": ends}
+        found = {**plain(person), "link": links.address(_pages(context), secret), "expires_at": ends}
     hand_over(found, as_json)
 
 
@@ -368,3 +366,9 @@ def _content(file: Path) -> bytes:
     if len(found) > _LONGEST_LIST:
         raise ApplianceError("wrong-use", f"{file} is too long for a list of people.", "Divide it into several files.")
     return found
+
+
+def _pages(context: typer.Context) -> str:
+    """The address below which the sign-on pages stand, as people type it; empty where there are none."""
+    identity = settings_of(home_of(context)).identity
+    return identity.issuer if identity.enabled else ""

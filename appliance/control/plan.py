@@ -81,7 +81,8 @@ def make_plan(home: Home, settings: Settings) -> Plan:
             engine, one = plan_engine(home, role, choice, room, tuned=tuned)
             engines.append(engine)
             planned.append(one)
-    processes = (*(engine_process_of(home, one) for one in planned), _gateway_process(home, settings))
+    faces = (_gateway_process(home, settings), *_identity_process(home, settings))
+    processes = (*(engine_process_of(home, one) for one in planned), *faces)
     return Plan(Deployment(VERSION, tuple(engines)), processes, tuple(planned))
 
 
@@ -154,12 +155,33 @@ def _engine(home: Home, role: Role, choice: Choice, file: Path, process: str) ->
 
 
 def _gateway_process(home: Home, settings: Settings) -> ProcessSpec:
-    # -P: a folder named `appliance` where `up` was typed must not become the code that runs.
-    python = (sys.executable, "-P", "-m", "appliance", "--config", str(home.config), "--state", str(home.state))
     return ProcessSpec(
         name="serve",
-        argv=(*python, "serve"),
+        argv=(*_ourselves(home), "serve"),
         # Alive is enough: whether an engine behind a URL answers is no business of a restart.
         probe=Probe(path="/health", host=settings.gateway.host, port=settings.gateway.port),
         log=str(home.logs / "serve.log"),
     )
+
+
+def _identity_process(home: Home, settings: Settings) -> tuple[ProcessSpec, ...]:
+    """Sign-on, where it is switched on."""
+    identity = settings.identity
+    if not identity.enabled:
+        return ()
+    return (
+        ProcessSpec(
+            name="identity",
+            argv=(*_ourselves(home), "identity"),
+            probe=Probe(path="/health", host=identity.host, port=identity.port),
+            log=str(home.logs / "identity.log"),
+            # Hashing a password takes a core for a while: answers that stream come first.
+            nice=5,
+        ),
+    )
+
+
+def _ourselves(home: Home) -> tuple[str, ...]:
+    """The beginning of a command line of ours."""
+    # -P: a folder named `appliance` where `up` was typed must not become the code that runs.
+    return (sys.executable, "-P", "-m", "appliance", "--config", str(home.config), "--state", str(home.state))

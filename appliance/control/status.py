@@ -39,13 +39,19 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "version": VERSION,
         "problems": problems,
         "alarms": alarms,
-        "urls": {"api": api_url(settings)},
+        "urls": urls(settings),
         "engines": _engines(home, settings, proofs, report),
         "processes": [_process(process) for process in report.processes] if report else [],
         "supervisor": pid,
         "settings": str(home.config),
         "state": str(home.state),
     }
+
+
+def urls(settings: Settings) -> dict[str, str]:
+    """Where people and programs find what this box offers."""
+    issuer = {"issuer": settings.identity.issuer} if settings.identity.enabled else {}
+    return {"api": api_url(settings), **issuer}
 
 
 def api_url(settings: Settings) -> str:
@@ -59,7 +65,7 @@ def _problems(home: Home, report: Report | None, pid: int | None, answering: boo
     if pid is None:
         return [] if answering else ["The appliance is not running: start it with `appliance up`."]
     # A model that is being tried serves nobody yet, and one that is ending nobody any more.
-    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve"}
+    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve", "identity"}
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())

@@ -117,7 +117,9 @@ def down(home: Home) -> bool:
 def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes]:
     """Port, schema, deployment, list; then the supervisor, on its own, so that it outlives this command."""
     forget(home)
-    _check_port(settings.gateway.host, settings.gateway.port)
+    _check_port(settings.gateway.host, settings.gateway.port, "gateway.port")
+    if settings.identity.enabled:
+        _check_port(settings.identity.host, settings.identity.port, "identity.port")
     schema.ensure(home.database)
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)
@@ -188,7 +190,7 @@ def _failure(report: Report | None) -> ApplianceError:
     )
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(host: str, port: int, setting: str) -> None:
     """Raises port-taken, unless the port becomes free within seconds (a predecessor that is ending)."""
     deadline = time.monotonic() + _PORT_S
     while True:
@@ -202,6 +204,6 @@ def _check_port(host: str, port: int) -> None:
                     raise ApplianceError(
                         "port-taken",
                         f"Port {port} on {host} cannot be used: {error.strerror}.",
-                        "End the program that uses it, or set another gateway.port in the settings.",
+                        f"End the program that uses it, or set another {setting} in the settings.",
                     ) from error
         time.sleep(_POLL_S)

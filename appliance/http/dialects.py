@@ -57,6 +57,18 @@ def anthropic_error(error: ApplianceError, request_id: str) -> bytes:
     )
 
 
+def oauth_error(error: ApplianceError, request_id: str) -> bytes:
+    """The shape of OAuth 2 (RFC 6749, 5.2); our code and the request's id stand beside it."""
+    return orjson.dumps(
+        {
+            "error": "invalid_request" if (error.kind.http or 500) < 500 else "server_error",
+            "error_description": f"{error.sentence} {error.hint}",
+            "code": error.code,
+            "request_id": request_id,
+        }
+    )
+
+
 _ANTHROPIC_TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -72,3 +84,4 @@ _ANTHROPIC_TYPES: Final = {
 
 OPENAI: Final = Dialect("openai", openai_error)
 ANTHROPIC: Final = Dialect("anthropic", anthropic_error, key_header=b"x-api-key", id_header=b"request-id")
+OAUTH: Final = Dialect("oauth", oauth_error)

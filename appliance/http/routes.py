@@ -17,13 +17,21 @@ from appliance.http.errors import respond_error
 
 Handler = Callable[[Request, Send], Awaitable[None]]
 Refused = Callable[[Request, ApplianceError], Awaitable[None]]
+AnswerError = Callable[[Send, Request, ApplianceError], Awaitable[None]]
 
 
 class Access(StrEnum):
-    """Who may call a route: anybody who reaches the port, or holders of an API key."""
+    """Who may call a route.
+
+    Anybody who reaches the port; holders of an API key; programs that are registered for sign-on; whoever holds an
+    access token; people who are signed in with their browser.
+    """
 
     ANYBODY = "anybody"
     KEY = "key"
+    CLIENT = "client"
+    BEARER = "bearer"
+    SIGNED_IN = "signed-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,12 @@ class Route:
 class Router:
     """An ASGI application over a fixed table of routes."""
 
-    def __init__(self, routes: tuple[Route, ...], refused: Refused | None = None) -> None:
-        """`refused` hears of every refusal before it is answered; what it raises is answered instead."""
+    def __init__(
+        self, routes: tuple[Route, ...], refused: Refused | None = None, answer: AnswerError = respond_error
+    ) -> None:
+        """`refused` hears of every refusal before it is answered; what it raises is answered instead, by `answer`."""
         self.routes = routes
+        self._answer = answer
         self._refused = refused
         self._table = {(route.method, route.path): route for route in routes}
         # Random once, then counted: ids must be unique, not secret, and a system call each is not free.
@@ -79,7 +90,7 @@ class Router:
                 await self._refused(request, error)
         except ApplianceError as worse:
             error = worse
-        await respond_error(send, request, error)
+        await self._answer(send, request, error)
 
     def _find(self, request: Request) -> Route:
         method, path = request.scope["method"], request.scope["path"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool, QueuePool
 from sqlmodel import Session, create_engine
 
 from appliance.errors import ApplianceError
@@ -48,11 +48,51 @@ def reading(path: Path) -> Iterator[Session]:
         raise _explain(path, error.orig) or error from error
 
 
-def _engine(path: Path, *, alone: bool = False) -> Engine:
+class Sessions:
+    """Sessions for a process that stays: their connections are kept. For use by several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Bring the database up to date. Raises as `schema.ensure` does."""
+        ensure(path)
+        self._path = path
+        self._alone = _engine(path, alone=True, pool=QueuePool)
+        self._shared = _engine(path, pool=QueuePool)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session as the one writer, committed at the end of the block. What is read of it stays readable."""
+        try:
+            with Session(self._alone, expire_on_commit=False) as opened_session:
+                opened_session.connection()
+                yield opened_session
+                opened_session.commit()
+        except DatabaseError as error:
+            raise _explain(self._path, error.orig) or error from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for reading only: nothing of it is kept."""
+        try:
+            with Session(self._shared, expire_on_commit=False) as opened_session:
+                yield opened_session
+        except DatabaseError as error:
+            raise _explain(self._path, error.orig) or error from error
+
+    def tell(self) -> None:
+        """Tell other processes that what they know of the database may be over."""
+        generation.change(self._path)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._alone.dispose()
+        self._shared.dispose()
+
+
+def _engine(path: Path, *, alone: bool = False, pool: type[Pool] = NullPool) -> Engine:
     def opened() -> sqlite3.Connection:
         return connect(path)
 
-    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=opened, poolclass=pool)
     event.listen(engine, "begin", _begin_alone if alone else _begin)
     return engine
 

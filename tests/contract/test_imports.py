@@ -18,8 +18,9 @@ CASES = {
     "help": (HELP, (*ORM, "httptools", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
     "request path": (
         "import appliance.cli.request_path",
-        (*ORM, "aiohttp", "pydantic", "typer", "rich", "pip", "psutil"),
+        (*ORM, "aiohttp", "pydantic", "typer", "rich", "pip", "psutil", "joserfc", "cryptography", "authlib", "jinja2"),
     ),
+    "sign-on": ("import appliance.cli.sign_on", ("aiohttp", "alembic", "typer", "rich", "pip", "psutil")),
     "supervisor": (
         "import appliance.supervise.__main__",
         (*ORM, "httptools", "uvicorn", "pydantic", "typer", "orjson"),

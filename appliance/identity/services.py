@@ -1,0 +1,147 @@
+"""What the handlers of sign-on work with, for as long as its process runs."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlmodel import Session
+
+from appliance.accounts import sign_on
+from appliance.audit.log import note
+from appliance.config.paths import Home
+from appliance.identity import keys
+from appliance.identity.browser import SESSION, Visit, kept
+from appliance.identity.endpoints import make_provider
+from appliance.identity.models import User
+from appliance.identity.pages import Pages
+from appliance.identity.provider import Provider
+from appliance.identity.throttle import Attempt, Throttle
+from appliance.store.sessions import Sessions
+
+_HALF_S: Final = 300.0
+_HALF_TRIES: Final = 5
+_MOST_HALVES: Final = 10_000
+
+
+class Keys:
+    """The signing keys of a home, read again when their file is another."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+        self._seen = (0, 0)
+        self._ring = keys.KeyRing(keys.read(home))
+
+    def ring(self) -> keys.KeyRing:
+        """The keys of now. Raises signing-keys-bad."""
+        found = self._home.signing_keys.stat()
+        seen = (found.st_ino, found.st_mtime_ns)
+        with self._lock:
+            if seen != self._seen:
+                self._ring = keys.KeyRing(keys.read(self._home))
+                self._seen = seen
+            return self._ring
+
+
+@dataclass(slots=True)
+class Half:
+    """Somebody whose password was right, and whose second proof is still to come."""
+
+    person_id: str
+    until: float
+    tries: int = 0
+
+
+class Halves:
+    """Those who are half signed in, by what their form carries. Kept in memory: a restart begins anew."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, Half] = OrderedDict()
+
+    def begin(self, person_id: str) -> str:
+        """What the form for the second proof carries."""
+        half = secrets.token_urlsafe(24)
+        with self._lock:
+            self._known[half] = Half(person_id, time.monotonic() + _HALF_S)
+            while len(self._known) > _MOST_HALVES:
+                self._known.popitem(last=False)
+        return half
+
+    def take(self, half: str) -> str | None:
+        """Whose it is, for one try; None when it is over."""
+        with self._lock:
+            found = self._known.get(half)
+            if found is None or found.until < time.monotonic() or found.tries >= _HALF_TRIES:
+                self._known.pop(half, None)
+                return None
+            found.tries += 1
+            return found.person_id
+
+    def end(self, half: str) -> None:
+        """It has been used."""
+        with self._lock:
+            self._known.pop(half, None)
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again."""
+
+    home: Home
+    issuer: str
+    sessions: Sessions
+    keys: Keys
+    pages: Pages
+    wake: Callable[[], None]
+    throttle: Throttle = field(default_factory=Throttle)
+    halves: Halves = field(default_factory=Halves)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def provider(self, session: Session) -> Provider:
+        """The protocol for one request."""
+        return make_provider(session, self.keys.ring(), self.issuer)
+
+    def user(self, session: Session, visit: Visit) -> User | None:
+        """Who is signed in with a browser; None where nobody is."""
+        secret = kept(visit, self.issuer, SESSION)
+        found = sign_on.current(session, secret) if secret else None
+        return None if found is None else User.of(session, found[1].id, found[0].id)
+
+    def waits(self, attempt: Attempt) -> float:
+        """For how many seconds a try to sign in is not allowed yet; 0 when it is."""
+        with self.lock:
+            return self.throttle.wait_s(attempt, time.monotonic())
+
+    def was_wrong(self, attempt: Attempt) -> None:
+        """A try was wrong."""
+        with self.lock:
+            self.throttle.wrong(attempt, time.monotonic())
+
+    def was_right(self, attempt: Attempt) -> None:
+        """A try was right."""
+        with self.lock:
+            self.throttle.right(attempt)
+
+    def say(self, visit: Visit) -> dict[str, str]:
+        """The words of the language that a browser would rather have."""
+        return self.pages.say(self.language(visit))
+
+    def language(self, visit: Visit) -> str:
+        """That language."""
+        return self.pages.language(visit.languages)
+
+    def ended(self, provider: Provider) -> None:
+        """After its transaction: tell everybody of what a request had to end, and put it into the log."""
+        if not provider.ended:
+            return
+        self.sessions.tell()
+        self.wake()
+        for family, why in provider.ended:
+            note("tokens-ended", "", family=family.id, client=family.client_id, why=why)

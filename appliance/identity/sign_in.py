@@ -1,0 +1,193 @@
+"""Signing in with e-mail address and password, and with a code where the account asks for one.
+
+Whoever is not let in is told the same in the same time, whether there is such an account or not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sqlmodel import Session
+
+from appliance.accounts import second_factor, sign_on
+from appliance.accounts import sign_in as accounts
+from appliance.accounts.api_keys import digest
+from appliance.accounts.people_tables import Person
+from appliance.accounts.sign_on_tables import Client
+from appliance.audit.actions import Action
+from appliance.audit.acts import acting
+from appliance.audit.log import note
+from appliance.errors import ApplianceError
+from appliance.identity.asked import Answer
+from appliance.identity.browser import (
+    DEVICE,
+    SESSION,
+    Visit,
+    check_form,
+    form_token,
+    keep,
+    kept,
+    onward,
+    origin_of,
+    sign_in_at,
+)
+from appliance.identity.pages import onward_to
+from appliance.identity.services import Services
+from appliance.identity.throttle import Attempt
+from appliance.policy.roles import Permission, Verdict, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why somebody is not let in: the words of a page by their name, what stands in them, and the HTTP status."""
+
+    word: str
+    status: int = 403
+    minutes: int = 0
+
+
+def page(services: Services, visit: Visit) -> Answer:
+    """The form."""
+    to = onward(visit.argument("to"))
+    return _form(services, visit, to, email=_asked_for(to).get("login_hint", "")[:254])
+
+
+def sign_in(services: Services, visit: Visit) -> Answer:
+    """Take the form, or the one for the code that follows it."""
+    check_form(visit, services.issuer)
+    to, half = onward(visit.field("to")), visit.field("half")
+    if half:
+        person_id = services.halves.take(half)
+        if person_id is None:
+            return onward_to(sign_in_at(to))
+        return _with_code(services, visit, person_id, half, to)
+    email = visit.field("email").strip().casefold()[:254]
+    found = _by_password(services, visit, email)
+    if isinstance(found, Refused):
+        return _form(services, visit, to, found, email)
+    if found.totp:
+        return ask_for_code(services, visit, found.id, to)
+    return welcome(services, visit, found.id, "pwd", to)
+
+
+def ask_for_code(services: Services, visit: Visit, person_id: str, to: str) -> Answer:
+    """The form for the code, to somebody whose password was right; or take the code that came with it."""
+    half = services.halves.begin(person_id)
+    if visit.field("code"):
+        return _with_code(services, visit, person_id, half, to)
+    return _code_form(services, visit, half, to)
+
+
+def _by_password(services: Services, visit: Visit, email: str) -> Person | Refused:
+    """Whose password it is. Meant to take long, the same time for everybody."""
+    attempt = attempt_of(services, visit, email)
+    wait_s = services.waits(attempt)
+    if wait_s:
+        note("sign-in-throttled", "", network=visit.network)
+        return Refused("wait", 429, math.ceil(wait_s / 60))
+    try:
+        with services.sessions.reading() as session:
+            person, outdated = accounts.with_password(session, email, visit.field("password"))
+    except ApplianceError as error:
+        note("sign-in-refused", "", network=visit.network, known_device=int(bool(attempt.device)), code=error.code)
+        if error.code == "suspended":
+            return Refused("switched_off")
+        services.was_wrong(attempt)
+        return Refused("wrong")
+    services.was_right(attempt)
+    if outdated:
+        with services.sessions.writing() as session:
+            accounts.keep(session, person, outdated)
+    may = decide(person.role, Permission.OWN_ACCOUNT, proved=True) is Verdict.ALLOWED
+    return person if may else Refused("no_pages")
+
+
+def _with_code(services: Services, visit: Visit, person_id: str, half: str, to: str) -> Answer:
+    """The second proof: a code of the authenticator, or one for when it is lost."""
+    with services.sessions.reading() as session:
+        email = session.get_one(Person, person_id).email
+    attempt = attempt_of(services, visit, email)
+    wait_s = services.waits(attempt)
+    if wait_s:
+        return _code_form(services, visit, half, to, Refused("wait", 429, math.ceil(wait_s / 60)))
+    try:
+        with services.sessions.writing() as session:
+            second_factor.check(session, session.get_one(Person, person_id), visit.field("code"), time.time())
+    except ApplianceError as error:
+        note("sign-in-refused", "", network=visit.network, known_device=int(bool(attempt.device)), code=error.code)
+        services.was_wrong(attempt)
+        return _code_form(services, visit, half, to, Refused("code_wrong"))
+    services.halves.end(half)
+    services.was_right(attempt)
+    return welcome(services, visit, person_id, "pwd otp", to)
+
+
+def welcome(services: Services, visit: Visit, person_id: str, means: str, to: str) -> Answer:
+    """They are who they say: from now on their browser is signed in. Whoever was before, in it, is not any more."""
+    with services.sessions.reading() as session:
+        person = session.get_one(Person, person_id)
+    before, device = kept(visit, services.issuer, SESSION), kept(visit, services.issuer, DEVICE)
+    with acting(services.home, person.login) as acts:
+        found = sign_on.current(acts.session, before) if before else None
+        if found is not None and found[1].id == person_id:
+            made, secret = sign_on.renew(acts.session, found[0], means)
+        else:
+            if found is not None:
+                sign_on.end(acts.session, found[0], "another-signed-in")
+            made, secret = sign_on.begin(acts.session, person_id, means)
+        device = sign_on.know_device(acts.session, person_id, device or None)
+        acts.note(Action.SIGNED_IN, made.id, means=means, address=visit.peer)
+    services.wake()
+    keep(visit, services.issuer, SESSION, secret)
+    keep(visit, services.issuer, DEVICE, device)
+    return onward_to(to or "/")
+
+
+def attempt_of(services: Services, visit: Visit, email: str) -> Attempt:
+    """Who tries."""
+    device = kept(visit, services.issuer, DEVICE)
+    if not device:
+        return Attempt(visit.network, email)
+    with services.sessions.reading() as session:
+        known = sign_on.is_known_device(session, email, device)
+    return Attempt(visit.network, email, digest(device) if known else "")
+
+
+def onward_origin(session: Session, to: str) -> tuple[str, str]:
+    """The name of the program that waits, and its origin, to which the form may lead on; empty where none does."""
+    asked = _asked_for(to)
+    client = session.get(Client, asked.get("client_id", ""))
+    if client is None:
+        return "", ""
+    redirect = asked.get("redirect_uri", "")
+    return client.name, origin_of(redirect) if redirect in client.redirects.split() else ""
+
+
+def _asked_for(to: str) -> dict[str, str]:
+    """The fields of the address that comes next."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(to).query).items()}
+
+
+def _form(services: Services, visit: Visit, to: str, refused: Refused | None = None, email: str = "") -> Answer:
+    with services.sessions.reading() as session:
+        program, origin = onward_origin(session, to)
+    return _shown(services, visit, "sign_in", refused, origin, to=to, email=email, program=program)
+
+
+def _code_form(services: Services, visit: Visit, half: str, to: str, refused: Refused | None = None) -> Answer:
+    with services.sessions.reading() as session:
+        _, origin = onward_origin(session, to)
+    return _shown(services, visit, "code", refused, origin, to=to, half=half)
+
+
+def _shown(services: Services, visit: Visit, name: str, refused: Refused | None, origin: str, **values: Any) -> Answer:
+    problem, status = "", 200
+    if refused is not None:
+        problem = services.say(visit)[refused.word].format(minutes=refused.minutes)
+        status = refused.status
+    token = form_token(visit, services.issuer)
+    return services.pages.page(name, services.language(visit), status, origin, problem=problem, token=token, **values)
