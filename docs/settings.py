@@ -14,6 +14,7 @@ from appliance.config.settings import (
     CloudSettings,
     EngineSettings,
     GatewaySettings,
+    IdentitySettings,
     MoneySettings,
     ProviderSettings,
     Role,
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud": CloudSettings,
     "cloud.providers.NAME": ProviderSettings,
     "cloud.models.NAME": CloudModelSettings,
+    "identity": IdentitySettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})
