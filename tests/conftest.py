@@ -76,14 +76,16 @@ def sign_on(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -
     found.person("bert", Role.ADMIN)
     for login in ("carl", "dora", "emil"):
         found.person(login)
-    found.start(wait=False)
-    found.box.serve(wait=False)
-    # Two starts at once, each of which reads the settings and becomes another program.
-    wait_until(found.answers, 90, "sign-on's health")
-    wait_until(lambda: found.box.answers("/health"), 90, "the gateway's health")
-    yield found
-    found.stop()
-    found.box.stop()
+    try:
+        found.start(wait=False)
+        found.box.serve(wait=False)
+        # Two starts at once, each of which reads the settings and becomes another program.
+        wait_until(found.answers, 90, "sign-on's health")
+        wait_until(lambda: found.box.answers("/health"), 90, "the gateway's health")
+        yield found
+    finally:
+        found.stop()
+        found.box.stop()
 
 
 @pytest.fixture(scope="session")
