@@ -18,6 +18,7 @@ from tests.support.sign_on import Browser, Program, SignOn
 REDIRECT = "https://wiki.example.com/callback"
 
 
+@pytest.mark.slow
 def test_a_program_is_registered_listed_and_removed(box: Box) -> None:
     made = box.document("clients", "add", "Wiki", "--redirect", REDIRECT, "--device")
     assert made["secret"].startswith("aps-")
@@ -74,6 +75,7 @@ def test_a_program_that_is_removed_has_no_tokens_any_more(sign_on: SignOn, anna:
     assert shop.refresh(tokens["refresh_token"]).json["error"] == "invalid_client"
 
 
+@pytest.mark.slow
 def test_sign_on_says_why_it_does_not_start(box: Box) -> None:
     assert "(sign-on-off)" in box.run("identity", code=1).stderr
     found = SignOn(box)
