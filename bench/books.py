@@ -16,13 +16,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers, processes, report, tools
+from bench.book_checks import (
+    CANCELLED_WITHIN_SECONDS,
+    FIFTY,
+    WORTH,
+    HangUps,
+    Kills,
+    Limits,
+    SlowReaders,
+    check_fifties,
+    check_hang_ups,
+    check_kills,
+    check_slow_readers,
+    weigh,
+)
 from bench.gateway import leave
 from bench.peers import Peer
 from bench.report import Check
@@ -31,7 +44,6 @@ from bench.tools import BenchError, Case
 CHUNKS = 64
 CHUNK_DELAY_MS = 10
 HANG_UPS, HUNG_UP_AFTER = 20, 10
-CANCELLED_WITHIN_SECONDS = 0.2
 SETTLED_WITHIN_SECONDS = 5.0
 POLL_SECONDS = 0.005
 
@@ -39,7 +51,6 @@ KILL_MOMENTS = (0.05, 0.6)  # seconds of load before a kill, drawn anew each tim
 KILL_CLIENTS = 5  # of each kind, plain and streamed
 KILL_CHUNKS, KILL_DELAY_MS = 6, 1
 KILL_AFTERMATH_SECONDS = 0.05  # so long the clients still try to send once the gateway is gone
-PROMPT_TOKENS, COMPLETION_TOKENS = 20, 64  # what the fake engine says of every answer
 
 SLOW = (16, 64)
 SLOW_BYTES_PER_SECOND = 20_000
@@ -50,99 +61,6 @@ CALM_SHARE, CALM_SECONDS = 0.3, 0.5  # of a processor: the engine's burst is thr
 NORMAL = Case(16, CHUNKS, CHUNK_DELAY_MS)
 NORMAL_SECONDS = 6.0
 MANY = 1_000_000
-
-FIFTY, WORTH = 50, 5  # calls at once, and how many of them the budget is for
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the counts must be. All that is lost, doubled or left open must be nothing at all."""
-
-    share_kept: float = 1.0  # of the streams hung up: cancelled in time, and settled
-    p50_beside_slow: float = 1.1  # median of normal streams beside slow readers over that without
-    growth_mib_per_slow_reader: float = 1.5  # 1.1 measured, whatever the length; without a bound it would be 3.5
-
-
-@dataclass(frozen=True)
-class HangUps:
-    """Streams that their clients left, and what became of them."""
-
-    streams: int
-    cancelled: int
-    last_after_ms: float
-    settled: int
-    budgets_off: int
-
-
-@dataclass(frozen=True)
-class Kills:
-    """What all kills together left behind; each figure but the first three must be 0, and `integrity` "ok".
-
-    `budgets_off` are the tokens by which what the budgets count differs from the sum of the rows.
-    """
-
-    kills: int
-    complete: int
-    interrupted: int
-    without_row: int
-    charged_twice: int
-    charged_wrong: int
-    open: int
-    budgets_off: int
-    integrity: str
-
-
-@dataclass(frozen=True)
-class SlowReaders:
-    """Normal streams beside `readers` slow ones; times in milliseconds."""
-
-    readers: int
-    p50_without: float
-    p50_beside: float
-    growth_mib: float
-    failed: int
-
-
-def check_hang_ups(found: HangUps, limits: Limits) -> list[Check]:
-    """All cancelled in time, all settled."""
-    at_once = f"{CANCELLED_WITHIN_SECONDS * 1e3:.0f} ms (the last after {found.last_after_ms:.0f})"
-    wanted = limits.share_kept * found.streams
-    return [
-        Check(
-            f"of {found.streams} streams hung up: cancelled within {at_once}", found.cancelled, wanted, at_least=True
-        ),
-        Check(f"of {found.streams} streams hung up: rows settled", found.settled, wanted, at_least=True),
-        Check("tokens that budgets count after the hang-ups, off the sum of the rows", found.budgets_off, 0),
-    ]
-
-
-def check_kills(found: Kills) -> list[Check]:
-    """Nothing lost, nothing doubled, nothing left open; and enough happened for that to mean something."""
-    after = f"after {found.kills} kills"
-    return [
-        Check(f"complete answers {after}", found.complete, found.kills, at_least=True),
-        Check(f"calls cut off {after}", found.interrupted, 1, at_least=True),
-        Check("complete answers without a row of their own", found.without_row, 0),
-        Check("answers charged twice", found.charged_twice, 0),
-        Check("complete answers charged otherwise than the engine counted", found.charged_wrong, 0),
-        Check("rows open after the restarts", found.open, 0),
-        Check("tokens that budgets count after the restarts, off the sum of the rows", found.budgets_off, 0),
-        Check(f"databases whose integrity_check is not ok ({found.integrity})", int(found.integrity != "ok"), 0),
-    ]
-
-
-def check_slow_readers(found: SlowReaders, limits: Limits) -> list[Check]:
-    """Neither slower for the others, nor larger for the machine."""
-    beside = f"beside {found.readers} slow readers"
-    slower = found.p50_beside / max(1e-9, found.p50_without)
-    p50 = f"{found.p50_beside:.0f} ms, {found.p50_without:.0f} without"
-    return [
-        Check(f"p50 of normal streams {beside} ({p50}), times", slower, limits.p50_beside_slow),
-        Check(
-            f"PSS MiB grown, files apart, {beside}", found.growth_mib, limits.growth_mib_per_slow_reader * found.readers
-        ),
-        Check(f"normal streams failed {beside}", found.failed, 0),
-    ]
 
 
 def hang_ups(engine: tools.Engine, ours: Peer) -> list[Check]:
@@ -209,32 +127,6 @@ def _kept(ours: Peer, complete: list[str], times: int, left_open: int, off: int)
     return weigh(rows, complete, times, left_open, off, integrity)
 
 
-def weigh(
-    rows: Sequence[tuple[str, str, int, int, int]],
-    complete: Sequence[str],
-    times: int,
-    left_open: int,
-    off: int,
-    integrity: str,
-) -> Kills:
-    """What ledger rows (request id, outcome, tokens of prompt and completion, exact) say of the answers that came."""
-    by_id = {row[0]: row[1:] for row in rows}
-    held = set(complete)
-    right = ("complete", PROMPT_TOKENS, COMPLETION_TOKENS, 1)
-    return Kills(
-        kills=times,
-        complete=len(complete),
-        interrupted=sum(row[1] == "interrupted" for row in rows),
-        # An answer that shares its id with another has no row of its own.
-        without_row=sum(by_id.get(one, ("",))[0] != "complete" for one in held) + len(complete) - len(held),
-        charged_twice=len(rows) - len(by_id),
-        charged_wrong=sum(row != right for row in by_id.values() if row[0] == "complete"),
-        open=left_open,
-        budgets_off=off,
-        integrity=integrity,
-    )
-
-
 def fifties(engine: tools.Engine, ours: Peer, times: int) -> list[Check]:
     """Fifty calls at once on a budget worth five, `times` times, each by somebody new and followed by a restart."""
     engine.control(chunks=KILL_CHUNKS, delay_ms=KILL_DELAY_MS, wait_ms=0)
@@ -249,15 +141,6 @@ def fifties(engine: tools.Engine, ours: Peer, times: int) -> list[Check]:
         ours.wait_for("/ready")
         refused_after += _passed(ours, key, 1) == 0
     return check_fifties(times, exact, refused_after)
-
-
-def check_fifties(times: int, exact: int, refused_after: int) -> list[Check]:
-    """Exactly five each time, and a restart gives nobody more."""
-    runs = f"of {times} runs of {FIFTY} at once on a budget worth {WORTH}"
-    return [
-        Check(f"{runs}: exactly {WORTH} pass", exact, times, at_least=True),
-        Check(f"{runs}: the next is refused after a restart", refused_after, times, at_least=True),
-    ]
 
 
 def _passed(ours: Peer, key: str, calls: int) -> int:

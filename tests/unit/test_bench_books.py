@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import environment
-from bench.books import (
+from bench.book_checks import (
     HangUps,
     Kills,
     Limits,
