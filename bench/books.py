@@ -1,6 +1,6 @@
 """Whether the books of ours stay right: counts, where gateway.py takes times.
 
-    python -m bench.books [--kills N] [--only hang-ups,kills,slow-readers] [--save FILE]
+    python -m bench.books [--kills N] [--fifties N] [--only hang-ups,slow-readers,kills,fifties] [--save FILE]
 
 Exit status: 0 all counts as they must be, 1 one is not, 2 nothing could be counted.
 """
@@ -8,6 +8,7 @@ Exit status: 0 all counts as they must be, 1 one is not, 2 nothing could be coun
 from __future__ import annotations
 
 import argparse
+import http.client
 import random
 import signal
 import sqlite3
@@ -15,13 +16,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers, processes, report, tools
+from bench.book_checks import (
+    CANCELLED_WITHIN_SECONDS,
+    FIFTY,
+    WORTH,
+    HangUps,
+    Kills,
+    Limits,
+    SlowReaders,
+    check_fifties,
+    check_hang_ups,
+    check_kills,
+    check_slow_readers,
+    weigh,
+)
 from bench.gateway import leave
 from bench.peers import Peer
 from bench.report import Check
@@ -30,7 +44,6 @@ from bench.tools import BenchError, Case
 CHUNKS = 64
 CHUNK_DELAY_MS = 10
 HANG_UPS, HUNG_UP_AFTER = 20, 10
-CANCELLED_WITHIN_SECONDS = 0.2
 SETTLED_WITHIN_SECONDS = 5.0
 POLL_SECONDS = 0.005
 
@@ -38,7 +51,6 @@ KILL_MOMENTS = (0.05, 0.6)  # seconds of load before a kill, drawn anew each tim
 KILL_CLIENTS = 5  # of each kind, plain and streamed
 KILL_CHUNKS, KILL_DELAY_MS = 6, 1
 KILL_AFTERMATH_SECONDS = 0.05  # so long the clients still try to send once the gateway is gone
-PROMPT_TOKENS, COMPLETION_TOKENS = 20, 64  # what the fake engine says of every answer
 
 SLOW = (16, 64)
 SLOW_BYTES_PER_SECOND = 20_000
@@ -51,92 +63,9 @@ NORMAL_SECONDS = 6.0
 MANY = 1_000_000
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the counts must be. All that is lost, doubled or left open must be nothing at all."""
-
-    share_kept: float = 1.0  # of the streams hung up: cancelled in time, and settled
-    p50_beside_slow: float = 1.25  # median of normal streams beside slow readers over that without
-    growth_mib_per_slow_reader: float = 1.5  # 1.1 measured, whatever the length; without a bound it would be 3.5
-
-
-@dataclass(frozen=True)
-class HangUps:
-    """Streams that their clients left, and what became of them."""
-
-    streams: int
-    cancelled: int
-    last_after_ms: float
-    settled: int
-
-
-@dataclass(frozen=True)
-class Kills:
-    """What all kills together left behind; each figure but the first three must be 0, and `integrity` "ok"."""
-
-    kills: int
-    complete: int
-    interrupted: int
-    without_row: int
-    charged_twice: int
-    charged_wrong: int
-    open: int
-    integrity: str
-
-
-@dataclass(frozen=True)
-class SlowReaders:
-    """Normal streams beside `readers` slow ones; times in milliseconds."""
-
-    readers: int
-    p50_without: float
-    p50_beside: float
-    growth_mib: float
-    failed: int
-
-
-def check_hang_ups(found: HangUps, limits: Limits) -> list[Check]:
-    """All cancelled in time, all settled."""
-    at_once = f"{CANCELLED_WITHIN_SECONDS * 1e3:.0f} ms (the last after {found.last_after_ms:.0f})"
-    wanted = limits.share_kept * found.streams
-    return [
-        Check(
-            f"of {found.streams} streams hung up: cancelled within {at_once}", found.cancelled, wanted, at_least=True
-        ),
-        Check(f"of {found.streams} streams hung up: rows settled", found.settled, wanted, at_least=True),
-    ]
-
-
-def check_kills(found: Kills) -> list[Check]:
-    """Nothing lost, nothing doubled, nothing left open; and enough happened for that to mean something."""
-    after = f"after {found.kills} kills"
-    return [
-        Check(f"complete answers {after}", found.complete, found.kills, at_least=True),
-        Check(f"calls cut off {after}", found.interrupted, 1, at_least=True),
-        Check("complete answers without a row of their own", found.without_row, 0),
-        Check("answers charged twice", found.charged_twice, 0),
-        Check("complete answers charged otherwise than the engine counted", found.charged_wrong, 0),
-        Check("rows open after the restarts", found.open, 0),
-        Check(f"databases whose integrity_check is not ok ({found.integrity})", int(found.integrity != "ok"), 0),
-    ]
-
-
-def check_slow_readers(found: SlowReaders, limits: Limits) -> list[Check]:
-    """Neither slower for the others, nor larger for the machine."""
-    beside = f"beside {found.readers} slow readers"
-    slower = found.p50_beside / max(1e-9, found.p50_without)
-    p50 = f"{found.p50_beside:.0f} ms, {found.p50_without:.0f} without"
-    return [
-        Check(f"p50 of normal streams {beside} ({p50}), times", slower, limits.p50_beside_slow),
-        Check(
-            f"PSS MiB grown, files apart, {beside}", found.growth_mib, limits.growth_mib_per_slow_reader * found.readers
-        ),
-        Check(f"normal streams failed {beside}", found.failed, 0),
-    ]
-
-
 def hang_ups(engine: tools.Engine, ours: Peer) -> list[Check]:
     """Twenty streams at once, each left after 10 of 64 chunks; undisturbed they would run half a second longer."""
+    counted = _counted(ours)
     engine.control(chunks=CHUNKS, delay_ms=CHUNK_DELAY_MS, wait_ms=0)
     before = engine.control()["streams_aborted"]
     rows_before = _count(ours, "settled_at IS NOT NULL")
@@ -151,11 +80,13 @@ def hang_ups(engine: tools.Engine, ours: Peer) -> list[Check]:
         time.sleep(POLL_SECONDS)
     _wait(lambda: _count(ours, "settled_at IS NULL") == 0, SETTLED_WITHIN_SECONDS)
     settled = _count(ours, "settled_at IS NOT NULL") - rows_before
-    return check_hang_ups(HangUps(HANG_UPS, cancelled, waited * 1e3, settled), Limits())
+    off = _counted(ours) - counted
+    return check_hang_ups(HangUps(HANG_UPS, cancelled, waited * 1e3, settled, off), Limits())
 
 
 def kills(engine: tools.Engine, ours: Peer, times: int) -> list[Check]:
     """kill -9 under load at a random moment, `times` times, each followed by a restart."""
+    counted = _counted(ours)
     engine.control(chunks=KILL_CHUNKS, delay_ms=KILL_DELAY_MS, wait_ms=0)
     dice, complete, left_open = random.Random(), list[str](), 0
     for number in range(times):
@@ -165,7 +96,8 @@ def kills(engine: tools.Engine, ours: Peer, times: int) -> list[Check]:
         left_open += _count(ours, "settled_at IS NULL")
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{number + 1} of {times} kills, {len(complete)} complete answers ")
-    return check_kills(_kept(ours, complete, times, left_open))
+    off = _counted(ours) - counted
+    return check_kills(_kept(ours, complete, times, left_open, off))
 
 
 def _kill_under_load(ours: Peer, moment: float) -> list[str]:
@@ -185,34 +117,38 @@ def _kill_under_load(ours: Peer, moment: float) -> list[str]:
     return [line for path in ids for line in path.read_text().splitlines()]
 
 
-def _kept(ours: Peer, complete: list[str], times: int, left_open: int) -> Kills:
+def _kept(ours: Peer, complete: list[str], times: int, left_open: int, off: int) -> Kills:
     """The ledger held against the answers that clients hold."""
     with closing(_ledger(ours)) as ledger:
         integrity = str(ledger.execute("PRAGMA integrity_check").fetchone()[0])
         rows = ledger.execute(
             "SELECT request_id, outcome, prompt_tokens, completion_tokens, exact FROM call"
         ).fetchall()
-    return weigh(rows, complete, times, left_open, integrity)
+    return weigh(rows, complete, times, left_open, off, integrity)
 
 
-def weigh(
-    rows: Sequence[tuple[str, str, int, int, int]], complete: Sequence[str], times: int, left_open: int, integrity: str
-) -> Kills:
-    """What ledger rows (request id, outcome, tokens of prompt and completion, exact) say of the answers that came."""
-    by_id = {row[0]: row[1:] for row in rows}
-    held = set(complete)
-    right = ("complete", PROMPT_TOKENS, COMPLETION_TOKENS, 1)
-    return Kills(
-        kills=times,
-        complete=len(complete),
-        interrupted=sum(row[1] == "interrupted" for row in rows),
-        # An answer that shares its id with another has no row of its own.
-        without_row=sum(by_id.get(one, ("",))[0] != "complete" for one in held) + len(complete) - len(held),
-        charged_twice=len(rows) - len(by_id),
-        charged_wrong=sum(row != right for row in by_id.values() if row[0] == "complete"),
-        open=left_open,
-        integrity=integrity,
-    )
+def fifties(engine: tools.Engine, ours: Peer, times: int) -> list[Check]:
+    """Fifty calls at once on a budget worth five, `times` times, each by somebody new and followed by a restart."""
+    engine.control(chunks=KILL_CHUNKS, delay_ms=KILL_DELAY_MS, wait_ms=0)
+    peers.set_budget(ours, ("user", "*"), "--requests", WORTH, "month")
+    exact = refused_after = 0
+    for number in range(times):
+        key = peers.create_key(ours, f"person{number}")
+        passed = _passed(ours, key, FIFTY)
+        exact += passed == WORTH
+        ours.stop()
+        ours.start()
+        ours.wait_for("/ready")
+        refused_after += _passed(ours, key, 1) == 0
+    return check_fifties(times, exact, refused_after)
+
+
+def _passed(ours: Peer, key: str, calls: int) -> int:
+    """How many of so many calls at once were answered."""
+    load = tools.run_load(ours.port, Case(calls), seconds=10, requests=calls, key=key)
+    if load.finished != calls:
+        raise BenchError(f"only {load.finished} of {calls} calls came to an end: {load.first_error}")
+    return load.finished - load.failed
 
 
 def slow_readers(engine: tools.Engine, ours: Peer, readers: int) -> list[Check]:
@@ -264,6 +200,25 @@ def _load(ours: Peer, case: Case, seconds: float, requests: int, *more: str) -> 
     return tools.run_load(ours.port, case, seconds=seconds, requests=requests, key=ours.recipe.key, more=more)
 
 
+def _counted(ours: Peer) -> int:
+    """Tokens that the gateway's budgets have counted, less the sum of the rows, plus what one call holds.
+
+    What a call holds is always the same here: so it cancels out between two of these.
+    """
+    with closing(_ledger(ours)) as ledger:
+        (rows,) = ledger.execute("SELECT total(prompt_tokens + completion_tokens) FROM call").fetchone()
+    connection = http.client.HTTPConnection("127.0.0.1", ours.port, timeout=tools.PATIENCE_SECONDS)
+    headers = {"authorization": f"Bearer {ours.recipe.key}", "content-type": "application/json"}
+    with closing(connection):
+        connection.request("POST", "/v1/chat/completions", tools.body(Case(1)), headers)
+        answer = connection.getresponse()
+        answer.read()
+    left = answer.headers["x-ratelimit-remaining-tokens"]
+    if left is None:
+        raise BenchError(f"a call was answered {answer.status}, without what is left of its budgets")
+    return peers.PLENTY - int(left) - int(rows)
+
+
 def _ledger(ours: Peer) -> sqlite3.Connection:
     return sqlite3.connect(ours.folder / "state" / "appliance.db")
 
@@ -285,7 +240,7 @@ def _wait(true: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def count(parts: tuple[str, ...], times: int) -> list[Check]:
+def count(parts: tuple[str, ...], times: int, rounds: int) -> list[Check]:
     """The parts asked for, on one gateway with one ledger."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, tools.Engine() as engine:
         ours = peers.make(peers.OURS, Path(folder), engine.port)
@@ -299,12 +254,14 @@ def count(parts: tuple[str, ...], times: int) -> list[Check]:
                 found += [check for readers in SLOW for check in slow_readers(engine, ours, readers)]
             if "kills" in parts:
                 found += kills(engine, ours, times)
+            if "fifties" in parts:
+                found += fifties(engine, ours, rounds)
             return found
         finally:
             ours.stop()
 
 
-PARTS = ("hang-ups", "slow-readers", "kills")
+PARTS = ("hang-ups", "slow-readers", "kills", "fifties")
 
 
 def main() -> int:
@@ -313,7 +270,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, leave)
     head = tools.place()
     try:
-        checks = count(options.only, options.kills)
+        checks = count(options.only, options.kills, options.fifties)
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2
@@ -335,6 +292,7 @@ def _parts(text: str) -> tuple[str, ...]:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.books", description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=20, choices=range(1, 10_001), metavar="N")
+    parser.add_argument("--fifties", type=int, default=5, choices=range(1, 1_001), metavar="N")
     parser.add_argument("--only", type=_parts, default=PARTS, metavar="PARTS", help=f"of {','.join(PARTS)}")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the table there too")
     return parser.parse_args()

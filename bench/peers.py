@@ -17,6 +17,7 @@ from bench.tools import ROOT, BenchError
 
 START_LIMIT_SECONDS = 120.0
 COMMAND_LIMIT_SECONDS = 120.0
+PLENTY = 1_000_000_000_000  # a budget that is counted and never used up
 POLL_SECONDS = 0.005
 OURS = "ours"
 # What a name server, a proxy or a setting of ours could change about a peer is kept from it.
@@ -103,8 +104,7 @@ def make(name: str, parent: Path, engine_port: int) -> Peer:
 
 def box_under_test(folder: Path, engine_port: int) -> Recipe:
     """Our gateway as it is measured, with what a real box has switched on: a key, four budgets, the fair queue."""
-    place = ["--config", str(folder / "appliance.toml"), "--state", str(folder / "state")]
-    appliance = [sys.executable, "-m", "appliance", *place]
+    appliance = _appliance(folder)
     engine = f'[engines.chat]\nurl = "http://127.0.0.1:{engine_port}/v1"\nmodel = "{tools.MODEL}"\n'
     (folder / "appliance.toml").write_text(engine)
     key = _create_key([*appliance, "keys", "create", "--owner", "bench", "--json"])
@@ -114,9 +114,29 @@ def box_under_test(folder: Path, engine_port: int) -> Recipe:
         (("box",), "--tokens", "month"),
         (("box",), "--requests", "minute"),
     ):
-        budget = [*appliance, "budgets", "set", *whose, unit, "1000000000000", "--per", per]
-        subprocess.run(budget, cwd=ROOT, capture_output=True, timeout=COMMAND_LIMIT_SECONDS, check=True)
+        _set_budget(appliance, whose, unit, PLENTY, per)
     return Recipe("ours", lambda port: [*appliance, "serve", "--port", str(port)], "/health", key)
+
+
+def _appliance(folder: Path) -> list[str]:
+    """How a command of the box in a folder begins."""
+    place = ["--config", str(folder / "appliance.toml"), "--state", str(folder / "state")]
+    return [sys.executable, "-m", "appliance", *place]
+
+
+def create_key(ours: Peer, owner: str) -> str:
+    """A key on the box under test for somebody new."""
+    return _create_key([*_appliance(ours.folder), "keys", "create", "--owner", owner, "--json"])
+
+
+def set_budget(ours: Peer, whose: tuple[str, ...], unit: str, amount: int, per: str) -> None:
+    """A budget on the box under test."""
+    _set_budget(_appliance(ours.folder), whose, unit, amount, per)
+
+
+def _set_budget(appliance: list[str], whose: tuple[str, ...], unit: str, amount: int, per: str) -> None:
+    budget = [*appliance, "budgets", "set", *whose, unit, str(amount), "--per", per]
+    subprocess.run(budget, cwd=ROOT, capture_output=True, timeout=COMMAND_LIMIT_SECONDS, check=True)
 
 
 def _create_key(command: list[str]) -> str:

@@ -66,20 +66,13 @@ def up(
 
 def _suggest(home: Home) -> None:
     """Name the model that this machine could run in place of the trial one."""
+    from appliance.cli.model_words import suggestion
     from appliance.control import planning
     from appliance.selector.plan import Wishes
-    from appliance.units import show_bytes
 
-    found = planning.plan(home, planning.facts(home, None), Wishes())[0]
-    chat = found.chat
-    if chat is not None and not chat.model.trial:
-        size = sum(one.model.size or 0 for one in found.models)
-        beside = ", and smaller ones for other work beside it" if len(found.models) > 1 else ""
-        say(
-            f"What runs is a trial model. This machine has room for {chat.model.title} ({chat.model.quantization}), "
-            f"about {chat.alone:.0f} tokens a second{beside}. To fetch {show_bytes(size)} and serve them: "
-            "`appliance models use`."
-        )
+    words = suggestion(planning.plan(home, planning.facts(home, None), Wishes())[0].models)
+    if words:
+        say(words)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:

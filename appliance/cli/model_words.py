@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.catalog.models import Family, Model
+from appliance.selector.known import size_of
+from appliance.selector.plan import Placement
 from appliance.units import show_bytes
 
 COLUMNS = ("id", "for", "class", "bits", "size", "licence", "state", "measured here")
@@ -48,6 +50,19 @@ def row(model: Model, *, here: bool, chosen: bool, measured: str = "") -> tuple[
         model.licence + mark,
         ", ".join(_states(model, here, chosen)),
         measured,
+    )
+
+
+def suggestion(models: tuple[Placement, ...]) -> str:
+    """What to serve in place of the trial model, the chat model first; empty where nothing better fits."""
+    if not models or models[0].model.trial:
+        return ""
+    chat, *others = models
+    size = show_bytes(sum(size_of(one.model) for one in models))
+    beside = ", and smaller ones for other work beside it" if others else ""
+    return (
+        f"What runs is a trial model. This machine has room for {chat.model.title} ({chat.model.quantization}), "
+        f"about {chat.alone:.0f} tokens a second{beside}. To fetch about {size} and serve them: `appliance models use`."
     )
 
 

@@ -20,10 +20,10 @@ def bench(module: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_books_are_counted_through_hang_ups_and_kills() -> None:
-    done = bench("books", "--only", "hang-ups,kills", "--kills", "3")
+def test_the_books_are_counted_through_hang_ups_and_kills_and_fifty_at_once() -> None:
+    done = bench("books", "--only", "hang-ups,kills,fifties", "--kills", "3", "--fifties", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("| kept |") == 9
+    assert done.stdout.count("| kept |") == 13
     assert "integrity_check is not ok (ok)" in done.stdout
 
 

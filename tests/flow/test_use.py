@@ -27,6 +27,8 @@ from appliance.proof.keys import machine_key
 from appliance.selector.choose import EMBEDDED
 from appliance.selector.threads import threads as threads_of
 from appliance.store.sessions import session
+from appliance.supervise.spec import ProcessState
+from appliance.supervise.where import read_report
 from appliance.units import GIB
 from tests.support.box import ROOT, Box, ask, environment, wait_until
 from tests.support.nvml import Nvml, StubGpu
@@ -85,6 +87,12 @@ def served(box: Box) -> str:
 def names(box: Box) -> list[str]:
     """The processes that run."""
     return [process["name"] for process in box.document("status")["processes"]]
+
+
+def listed(run: Path) -> tuple[ProcessState, ...]:
+    """The processes of the supervisor's last report."""
+    report = read_report(run)
+    return report.processes if report else ()
 
 
 @contextmanager
@@ -161,7 +169,9 @@ def test_an_exchange_that_is_killed_is_undone_by_the_next_up(up: Box) -> None:
     killed = subprocess.Popen(
         up.argv("models", "use", "broken"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )
-    wait_until(lambda: "chat" in names(up), 60, "the new process")
+    # Read here, not by a command: the new process soon fails, and then nothing is cut off any more.
+    run = Home(up.config, up.state).run
+    wait_until(lambda: any(one.name == "chat" for one in listed(run)), 60, "the new process")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert any("cut off" in problem for problem in up.document("status", code=1)["problems"])

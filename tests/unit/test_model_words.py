@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog.models import Model
-from appliance.cli.model_words import COLUMNS, details, row, sentences, summary
+from appliance.cli.model_words import COLUMNS, details, row, sentences, suggestion, summary
 from appliance.config.paths import Home
 from appliance.control.plan import catalogue
 from appliance.errors import ApplianceError
 from appliance.selector.choose import EMBEDDED
+from appliance.selector.known import size_of
+from appliance.selector.plan import Wishes, plan_set
+from appliance.units import show_bytes
+from docs.machines import computer
 
 SHIPPED = catalogue()
 
@@ -45,6 +49,16 @@ def test_the_line_of_the_list_says_size_and_licence() -> None:
         "not fetched", "",
     )  # fmt: skip
     assert row(SHIPPED.get("phi-4-q8_0"), here=False, chosen=False)[4] == ""
+
+
+def test_a_suggestion_says_what_there_is_to_fetch_also_where_no_size_is_pinned() -> None:
+    models = plan_set(SHIPPED, computer(24, bandwidth=9), Wishes()).models
+    assert any(not one.model.size for one in models)
+    size = show_bytes(sum(size_of(one.model) for one in models))
+    assert f"{models[0].model.title} ({models[0].model.quantization})" in suggestion(models)
+    assert f"To fetch about {size} and serve them: `appliance models use`." in suggestion(models)
+    assert suggestion(()) == ""
+    assert suggestion(plan_set(SHIPPED, computer(24, bandwidth=1), Wishes(floor=1000)).models) == ""
 
 
 def test_the_page_of_a_model_says_what_is_known_and_leaves_out_the_rest() -> None:
