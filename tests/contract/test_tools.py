@@ -36,5 +36,6 @@ def test_shellcheck_is_content() -> None:
     passes(str(SCRIPTS / "shellcheck"), "--external-sources", *scripts)
 
 
-def test_mypy_is_content(type_check: str) -> None:
-    assert not type_check, type_check
+@pytest.mark.timeout(900)  # with nothing cached, on a slow day
+def test_mypy_is_content() -> None:
+    passes(sys.executable, "-m", "mypy", "--no-error-summary")
