@@ -78,6 +78,11 @@ class Home:
         return self.state / "public-keys.json"
 
     @property
+    def chat_secrets(self) -> Path:
+        """What the chat page, sign-on and the gateway trust each other by."""
+        return self.secrets / "chat.json"
+
+    @property
     def files(self) -> Path:
         """What people uploaded, their batches, and the results."""
         return self.state / "files"
