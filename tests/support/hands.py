@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from joserfc import jwt
@@ -13,7 +14,7 @@ from appliance.accounts import clients, keys, links, people, suspension
 from appliance.accounts.sign_on_tables import SignOn as SignOnRow
 from appliance.accounts.sign_on_tables import TokenFamily
 from appliance.accounts.tables import ApiKey
-from appliance.config.paths import find_home
+from appliance.config.paths import Home, find_home
 from appliance.identity.keys import KeyRing, read
 from appliance.policy.roles import Role
 from appliance.store.sessions import session
@@ -167,7 +168,13 @@ def let_in(tool: Program, browser: Browser) -> dict[str, Any]:
 
 def ring(sign_on: SignOn) -> KeyRing:
     """The keys that sign-on signs with."""
-    return KeyRing(read(find_home(sign_on.box.config, sign_on.box.state)))
+    home = find_home(sign_on.box.config, sign_on.box.state)
+    return _ring(home, home.signing_keys.stat().st_mtime_ns)
+
+
+@lru_cache
+def _ring(home: Home, _: int) -> KeyRing:
+    return KeyRing(read(home))
 
 
 def forged(sign_on: SignOn, good: str, header: dict[str, Any] | None = None, key: Any = None, **changed: Any) -> str:
