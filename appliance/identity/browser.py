@@ -47,7 +47,7 @@ class Visit:
 
 
 async def visit_of(request: Request, issuer: str) -> Visit:
-    """Read a request. Raises body-too-large or field-bad-value."""
+    """Read a request. Raises body-too-large, form-not-understood, field-bad-value or key-refused."""
     scope = request.scope
     form: dict[str, list[str]] = {}
     if scope["method"] == "POST":
@@ -58,7 +58,7 @@ async def visit_of(request: Request, issuer: str) -> Visit:
                 "form-not-understood", "The request is no form that a browser sends.", f"Send it as {_FORM_TYPE}."
             )
         form = fields(body.decode("utf-8", "replace"))
-    authorization = request.header(b"authorization")
+    authorization = request.credential()
     asked = Asked(
         scope["method"],
         issuer + scope["path"],
