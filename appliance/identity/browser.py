@@ -108,7 +108,8 @@ def form_token(visit: Visit, issuer: str) -> str:
 def check_form(visit: Visit, issuer: str) -> None:
     """Raises form-not-ours unless the form was on a page of ours, in this browser."""
     known = kept(visit, issuer, FORM)
-    if not visit.is_ours or not known or not hmac.compare_digest(digest(known), visit.field("token")):
+    said = visit.field("token").encode("utf-8", "surrogatepass")
+    if not visit.is_ours or not known or not hmac.compare_digest(digest(known).encode(), said):
         raise ApplianceError(
             "form-not-ours", "This form is too old, or was not on a page of ours.", "Open the page again."
         )

@@ -142,7 +142,9 @@ class Provider(AuthorizationServer):
         said = found.claims
         if found.header.get("typ") != TYPE or said.get("iss") != self.issuer or said.get("aud") != AUDIENCE:
             return None
-        return self._held(str(said["family"]), "access_token", said, used=False)
+        if type(said.get("exp")) is not int or not isinstance(said.get("family"), str):
+            return None
+        return self._held(said["family"], "access_token", said, used=False)
 
     def _held(self, family_id: str, kind: str, claims: dict[str, Any] | None, *, used: bool) -> Held | None:
         family = self.session.get(TokenFamily, family_id)
