@@ -50,12 +50,17 @@ class Request:
         return None
 
     def credential(self) -> str | None:
-        """The `Authorization` header, or what stands for it in the request's dialect."""
-        said = self.header(b"authorization")
-        if said is None and self.dialect.key_header:
+        """The `Authorization` header, or what stands for it in the request's dialect where there is none.
+
+        Raises key-refused where it comes twice: then two readers might take different ones.
+        """
+        said = [value for name, value in self.scope["headers"] if name == b"authorization"]
+        if len(said) > 1:
+            raise ApplianceError("key-refused", "There are two Authorization headers.", "Send one.")
+        if not said and self.dialect.key_header:
             key = self.header(self.dialect.key_header)
             return None if key is None else f"Bearer {key}"
-        return said
+        return str(said[0].decode("latin-1")) if said else None
 
     def marks(self) -> list[Header]:
         """The headers that say which request an answer belongs to: by our id, and by the client's own."""

@@ -136,6 +136,7 @@ async def _refuse(services: Services, send: Send, request: Request, error: Appli
 
 _WORDS = {
     "program-refused": "problem_program",
+    "suspended": "switched_off",
     "form-not-ours": "problem_form",
     "form-not-understood": "problem_form",
     "field-bad-value": "problem_form",

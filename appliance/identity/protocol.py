@@ -150,7 +150,7 @@ def _told(provider: Provider, error: OAuth2Error) -> Answer:
 def _is_too_old(session: Session, visit: Visit, user: User) -> bool:
     """Whether a program wants the sign-in to be younger than it is (`max_age`, in seconds)."""
     wanted = visit.argument("max_age")
-    if not wanted.isdigit():
+    if not wanted.isdecimal():
         return False
     found = session.get(SignOn, user.sign_on_id)
     return found is None or now_us() - found.began_at > int(wanted[:9]) * 1_000_000

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from sqlmodel import Session
 
-from appliance.accounts import second_factor, sign_on
+from appliance.accounts import people, second_factor, sign_on
 from appliance.accounts import sign_in as accounts
 from appliance.accounts.api_keys import digest
 from appliance.accounts.people_tables import Person
@@ -38,6 +38,7 @@ from appliance.identity.browser import (
 from appliance.identity.pages import onward_to
 from appliance.identity.services import Services
 from appliance.identity.throttle import Attempt
+from appliance.policy import names
 from appliance.policy.roles import Permission, Verdict, decide
 
 
@@ -65,13 +66,21 @@ def sign_in(services: Services, visit: Visit) -> Answer:
         if person_id is None:
             return onward_to(sign_in_at(to))
         return _with_code(services, visit, person_id, half, to)
-    email = visit.field("email").strip().casefold()[:254]
+    email = _as_stored(visit.field("email"))
     found = _by_password(services, visit, email)
     if isinstance(found, Refused):
         return _form(services, visit, to, found, email)
     if found.totp:
         return ask_for_code(services, visit, found.id, to)
     return welcome(services, visit, found.id, "pwd", to)
+
+
+def _as_stored(typed: str) -> str:
+    """An address in the one form of all its spellings, lest each have a count of wrong tries of its own."""
+    try:
+        return names.email(typed)
+    except ApplianceError:
+        return typed.strip().casefold()[:254]
 
 
 def ask_for_code(services: Services, visit: Visit, person_id: str, to: str) -> Answer:
@@ -127,11 +136,15 @@ def _with_code(services: Services, visit: Visit, person_id: str, half: str, to: 
 
 
 def welcome(services: Services, visit: Visit, person_id: str, means: str, to: str) -> Answer:
-    """They are who they say: from now on their browser is signed in. Whoever was before, in it, is not any more."""
+    """They are who they say: from now on their browser is signed in. Whoever was before, in it, is not any more.
+
+    Raises suspended for whoever was shut out since they typed their password.
+    """
     with services.sessions.reading() as session:
         person = session.get_one(Person, person_id)
     before, device = kept(visit, services.issuer, SESSION), kept(visit, services.issuer, DEVICE)
     with acting(services.home, person.login) as acts:
+        people.must_not_be_shut_out(acts.session, acts.session.get_one(Person, person_id))
         found = sign_on.current(acts.session, before) if before else None
         if found is not None and found[1].id == person_id:
             made, secret = sign_on.renew(acts.session, found[0], means)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,21 +15,6 @@ from appliance.errors import ApplianceError
 from appliance.store.sessions import session
 from appliance.units import now_us
 from tests.support.people import somebody
-
-
-@pytest.fixture(scope="module")
-def file(empty_database: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database; each test has people of its own."""
-    file = tmp_path_factory.mktemp("links") / "appliance.db"
-    file.write_bytes(empty_database)
-    return file
-
-
-@pytest.fixture
-def opened(file: Path) -> Iterator[Session]:
-    """A transaction on it."""
-    with session(file, alone=True) as one:
-        yield one
 
 
 def refused(why: str, act: Callable[[Session, str], object], opened: Session, secret: str) -> None:
