@@ -1,8 +1,8 @@
 """Access tokens of sign-on as credentials: signed by us, for this gateway, not over, and of somebody still signed in.
 
 A signature says what was true half an hour ago at most; that it still is, the database says. Written against the
-driver, like `accounts.resolve`. What checks signatures is imported when the first token comes: it takes 10 MiB, which
-an appliance without sign-on does without.
+driver, like `accounts.resolve`. What checks signatures takes 10 MiB, which an appliance without sign-on does without,
+and half a second of a slow core to import: so where there is sign-on, that is done before the first request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from appliance.accounts.grant import Grant
+from appliance.accounts.chat_secrets import CHAT_PAGE
+from appliance.accounts.grant import Grant, Shown
 from appliance.errors import ApplianceError
 from appliance.policy.principals import Principal
 from appliance.units import now_us, show_instant
@@ -46,8 +47,12 @@ class AccessTokens:
         self._file = public_keys
         self._keys: KeySet | None = None
         self._read_of: tuple[int, int] | None = None
+        if issuer:
+            # Nothing of it is imported later.
+            import joserfc.jwk
+            import joserfc.jwt  # noqa: F401
 
-    def find(self, secret: str) -> Grant | None:
+    def find(self, secret: str, shown: Shown) -> Grant | None:
         """What a token grants; None for what is no token.
 
         Raises key-refused for one that is not ours or was taken back, key-expired for one that is over.
@@ -73,7 +78,8 @@ class AccessTokens:
         if person_id is None:
             # Nobody's name begins like that, so a program never counts for a person.
             return Grant(Principal(name=f"program:{program}", key_id=key_id), expires_at)
-        return Grant(Principal(name=login, key_id=key_id, team=team, priority="chat"), expires_at)
+        by_page = program == CHAT_PAGE
+        return Grant(Principal(name=login, key_id=key_id, team=team, priority="chat", by_chat_page=by_page), expires_at)
 
     def _checked(self, secret: str) -> dict[str, Any]:
         """The claims of a token that we signed for this gateway."""
