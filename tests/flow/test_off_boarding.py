@@ -1,4 +1,4 @@
-"""Whoever is switched off loses what is under way too: at the engine, on record, and so that their program knows why."""
+"""Whoever is switched off loses what is under way too: at the engine, on record, and told so."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from tests.flow.test_chat_identity import voucher
 from tests.flow.test_sign_on_devices import begin, look
 from tests.support.box import Box, ask, wait_until
 from tests.support.engines import FakeEngine
-from tests.support.sign_on import Browser, Program, SignOn, claims
+from tests.support.sign_on import Browser, Program, SignOn
 
 REDIRECT = "http://127.0.0.1:9/callback"
 WITHIN_S = 2.0
+SLOW = "tokens=900 delay=30"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def beside(office: SignOn) -> Iterator[Stream]:
     found.close()
 
 
-def slow(orders: str = "tokens=900 delay=30", **more: Any) -> dict[str, Any]:
+def slow(orders: str = SLOW, **more: Any) -> dict[str, Any]:
     """A request whose answer takes its time."""
     return ask(orders, stream=True, **more)
 
@@ -170,7 +171,9 @@ def of_a_program(office: SignOn) -> Somebody:
 
 WAYS: dict[str, tuple[Callable[[SignOn], Somebody], str]] = {
     "key revoked": (lambda office: with_key(office, "rev", "keys", "revoke", "ID", "--yes"), "key-refused"),
-    "owner suspended": (lambda office: with_key(office, "sus", "keys", "suspend", "--owner", "LOGIN", "--yes"), "suspended"),
+    "owner suspended": (
+        lambda office: with_key(office, "sus", "keys", "suspend", "--owner", "LOGIN", "--yes"), "suspended",
+    ),
     "team suspended": (
         lambda office: with_key(office, "tea", "keys", "suspend", "--team", "team-LOGIN", "--yes"), "suspended",
     ),
@@ -214,9 +217,9 @@ def test_whoever_waits_or_asks_without_a_stream_is_told_too(office: SignOn, fake
     plain = with_key(office, "pla", "users", "disable", "LOGIN")
     known = chat_secrets.ensure(find_home(office.box.config, office.box.state))
     streams = [
-        Stream(office.box, plain.key, ask("tokens=900 delay=30")),
+        Stream(office.box, plain.key, ask(SLOW)),
         Stream(office.box, plain.key, {**slow(), "max_tokens": 900}, "/v1/messages"),
-        Stream(office.box, plain.key, {"model": "chat", "input": "tokens=900 delay=30", "stream": True}, "/v1/responses"),
+        Stream(office.box, plain.key, {"model": "chat", "input": SLOW, "stream": True}, "/v1/responses"),
         Stream(
             office.box, known.service_key, {"model": "embed", "input": "wait=20000"}, "/v1/embeddings",
             **voucher(known, "pla@example.com"),
@@ -240,9 +243,7 @@ def test_whoever_waits_or_asks_without_a_stream_is_told_too(office: SignOn, fake
 
 @pytest.mark.slow
 @pytest.mark.parametrize("streamed", [True, False])
-def test_whoever_stands_in_line_leaves_it(
-    office: SignOn, fake_engine: FakeEngine, beside: Stream, *, streamed: bool
-) -> None:
+def test_whoever_stands_in_line_leaves_it(office: SignOn, fake_engine: FakeEngine, streamed: bool) -> None:
     """The engine has one slot, which somebody else holds. After two seconds a stream says words about the line."""
     holder = Stream(office.box, office.box.key("beside"), {**slow("tokens=9000 delay=30"), "model": "small"})
     wait_until(lambda: holder.words > 3, what="an answer that holds the slot")
@@ -280,6 +281,7 @@ def test_a_request_that_is_still_being_sent_does_not_slip_through(office: SignOn
     assert not [row for row in office.box.rows() if row["principal"] == "snd"]
 
 
+@pytest.mark.slow
 def test_an_answer_outlives_a_key_that_only_expires(office: SignOn) -> None:
     made = office.box.document("keys", "create", "--owner", "exp", "--expires", "2s")
     stream = Stream(office.box, made["key"], slow("tokens=90 delay=40"))
