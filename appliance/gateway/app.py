@@ -57,15 +57,13 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 
 async def models(box: Box, request: Request, send: Send) -> None:
-    """The models that are served and that the key may use, in OpenAI's shape.
-
-    The chat page keeps one list for everybody, the one that it got last, and offers all of it to talk to. So whoever
-    comes by it sees the same, all models for conversations, and is refused what they may not use once they ask for it.
-    """
+    """The models that are served and that the key may use, in OpenAI's shape; in the chat page all for conversations."""
     principal = box.credentials.resolve(request.credential(), request.peer)
     permit(principal, "models", ())
     served = box.switchboard.now
     if principal.by_chat_page:
+        # The page keeps one list for everybody, the one that it got last, and offers all of it to talk to. So it is
+        # the same for whoever comes by it, and they are refused what they may not use once they ask for it.
         data = [_model(name, engine) for engine, name in _to_talk_to(served.deployment, near_only=box.cloud.is_off)]
     else:
         near_only = bool(served.cloud) and box.cloud.refusal(principal, request.scope["headers"]) is not None

@@ -68,7 +68,7 @@ class Call:
 
         def cancel() -> None:
             nonlocal hung_up
-            if not self._settled:
+            if not self._settled and not hung_up:
                 hung_up = True
                 task.cancel()
 

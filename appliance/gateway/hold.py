@@ -31,8 +31,9 @@ async def unless_gone(watchman: Watchman, request: Request, waiting: Awaitable[T
 
     def cancel() -> None:
         nonlocal hung_up
-        hung_up = True
-        task.cancel()
+        if not hung_up:
+            hung_up = True
+            task.cancel()
 
     watch = watchman.watch(request, cancel)
     try:
