@@ -57,7 +57,7 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 
 async def models(box: Box, request: Request, send: Send) -> None:
-    """The models that are served and that the key may use, in OpenAI's shape; in the chat page all for conversations."""
+    """The models that are served and that the key may use, in OpenAI's shape; for the chat page all that converse."""
     principal = box.credentials.resolve(request.credential(), request.peer)
     permit(principal, "models", ())
     served = box.switchboard.now

@@ -69,7 +69,7 @@ def routes(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
 
 
 def tasks(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
-    """Per principal, class of the queue and task (empty: they asked themselves): calls and tokens; most tokens first."""
+    """Per principal, class of the queue and task (empty: they asked themselves): calls and tokens; most first."""
     columns = inspect(Call).columns
     task = func.coalesce(columns.task, "")
     tokens = func.sum(columns.prompt_tokens + columns.completion_tokens)
