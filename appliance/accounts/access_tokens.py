@@ -31,7 +31,7 @@ TYPE: Final = "at+jwt"
 _FORM: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _LONGEST: Final = 8192
 STILL_SQL = (
-    "SELECT token_family.expires_at, client.name, person.login, person.team, token_family.person_id"
+    "SELECT token_family.expires_at, client.id, client.name, person.login, person.team, token_family.person_id"
     " FROM token_family JOIN client ON client.id = token_family.client_id"
     " LEFT JOIN person ON person.id = token_family.person_id AND person.removed_at IS NULL"
     " WHERE token_family.id = ? AND token_family.ended_at IS NULL"
@@ -72,13 +72,13 @@ class AccessTokens:
         found = self._connection.execute(STILL_SQL, (key_id,)).fetchone()
         if found is None:
             return None
-        expires_at, program, login, team, person_id = found
+        expires_at, client_id, program, login, team, person_id = found
         if expires_at <= now_us() or (person_id is not None and login is None):
             return None
         if person_id is None:
             # Nobody's name begins like that, so a program never counts for a person.
             return Grant(Principal(name=f"program:{program}", key_id=key_id), expires_at)
-        by_page = program == CHAT_PAGE
+        by_page = client_id == CHAT_PAGE
         return Grant(Principal(name=login, key_id=key_id, team=team, priority="chat", by_chat_page=by_page), expires_at)
 
     def _checked(self, secret: str) -> dict[str, Any]:

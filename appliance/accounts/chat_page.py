@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance.accounts.api_keys import digest
-from appliance.accounts.chat_secrets import ChatSecrets, read_file
+from appliance.accounts.chat_secrets import CHAT_PAGE, ChatSecrets, read_file
 from appliance.accounts.grant import Grant, Shown
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
@@ -34,6 +34,8 @@ _LONGEST: Final = 4096
 _COLUMNS: Final = "id, login, team FROM person WHERE removed_at IS NULL"
 PERSON_SQL: Final = f"SELECT {_COLUMNS} AND email = ?"
 PERSON_BY_ID_SQL: Final = f"SELECT {_COLUMNS} AND id = ?"
+# It is registered for as long as it is switched on.
+REGISTERED_SQL: Final = "SELECT 1 FROM client WHERE id = ?"
 
 
 class ChatPage:
@@ -51,7 +53,7 @@ class ChatPage:
         Raises key-refused where the key comes from elsewhere, or without a voucher that is good.
         """
         known = self._current()
-        if known is None or not hmac.compare_digest(digest(secret), digest(known.service_key)):
+        if known is None or not self._is_on() or not hmac.compare_digest(digest(secret), digest(known.service_key)):
             return None
         if not admits(_HERE, shown.address):
             raise _refused("It is good on the appliance itself only")
@@ -65,7 +67,7 @@ class ChatPage:
 
     def by_id(self, key_id: str) -> Grant | None:
         """What the page may still do for somebody; None where there is no such person or no page any more."""
-        if not key_id.startswith(_ID) or self._current() is None:
+        if not key_id.startswith(_ID) or self._current() is None or not self._is_on():
             return None
         return self._person(PERSON_BY_ID_SQL, key_id.removeprefix(_ID))
 
@@ -79,6 +81,9 @@ class ChatPage:
                 name=login, key_id=_ID + person_id, team=team, priority="chat", endpoints=ENDPOINTS, by_chat_page=True
             )
         )
+
+    def _is_on(self) -> bool:
+        return self._connection.execute(REGISTERED_SQL, (CHAT_PAGE,)).fetchone() is not None
 
     def _current(self) -> ChatSecrets | None:
         """The page's secrets, read again when there are others. A file that cannot be used is as good as none."""

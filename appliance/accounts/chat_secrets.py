@@ -13,8 +13,8 @@ from appliance.errors import ApplianceError
 from appliance.store.files import write_atomic
 from appliance.store.locks import turn
 
-# The name that the chat page is registered for sign-on under.
-CHAT_PAGE: Final = "Chat"
+# The id that the chat page is registered for sign-on under, which no other program ever gets.
+CHAT_PAGE: Final = "client-chat-page"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,10 @@ async def serve(endpoint: Endpoint, box: Box, principal: Principal, request: Req
 
 def _voucher(request: Request) -> str | None:
     """For whom the chat page asks. Whoever asks through a proxy is not the chat page, which stands beside us."""
-    said = request.header(VOUCHER)
-    if said is None or any(request.header(name) is not None for name in FORWARDED):
+    said = [value for name, value in request.scope["headers"] if name == VOUCHER]
+    if len(said) != 1 or any(request.header(name) is not None for name in FORWARDED):
         return None
-    return said
+    return str(said[0].decode("latin-1"))
 
 
 def _routed(endpoint: Endpoint, box: Box, principal: Principal, request: Request, wanted: EngineRequest) -> Route:

@@ -17,9 +17,11 @@ import pytest
 from appliance.accounts import chat_secrets
 from appliance.accounts.chat_secrets import CHAT_PAGE, ChatSecrets
 from appliance.accounts.resolve import Credentials
+from appliance.accounts.sign_on_tables import Client
 from appliance.config.paths import find_home
 from appliance.errors import ApplianceError
 from appliance.policy.roles import Role
+from appliance.store.sessions import session
 from tests.support.box import Box, ask, environment
 from tests.support.engines import FakeEngine
 from tests.support.sign_on import Browser, Program, SignOn
@@ -49,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> I
 
 
 @pytest.fixture(scope="module")
-def secrets(page: SignOn) -> ChatSecrets:
+def secrets(page: SignOn, chat: Program) -> ChatSecrets:
     """What the chat page is known by."""
     return chat_secrets.ensure(find_home(page.box.config, page.box.state))
 
@@ -64,7 +66,22 @@ def token_of(page: SignOn, login: str, program: Program) -> str:
 @pytest.fixture(scope="module")
 def chat(page: SignOn) -> Program:
     """The chat page, as sign-on knows it."""
-    return Program(page, page.client(CHAT_PAGE, redirects=[REDIRECT]))
+    return registered(page)
+
+
+def registered(page: SignOn) -> Program:
+    """The chat page in the list of programs, under its own id."""
+    about = page.client("Chat", redirects=[REDIRECT])
+    rename(page, about["id"], CHAT_PAGE)
+    return Program(page, {**about, "id": CHAT_PAGE})
+
+
+def rename(page: SignOn, old: str, new: str) -> None:
+    """Give a program another id."""
+    with session(page.box.state / "appliance.db", alone=True) as opened:
+        row = opened.get(Client, old)
+        assert row is not None
+        row.id = new
 
 
 def part(data: Any) -> str:
@@ -137,6 +154,7 @@ def test_the_pages_key_needs_its_word_for_a_person_that_is_good(page: SignOn, se
         "unsigned": {name: f"{part({'alg': 'none'})}.{part(claims)}."},
         "other algorithm": {name: signed(secrets.user_header, {"alg": "HS512"}, claims, "sha512")},
         "changed": {name: good[name][:-6] + "AAAAAA"},
+        "twice over": {**good, name.lower(): voucher(secrets, "bert@example.com")[name]},
         "by a proxy": {**good, "X-Forwarded-For": "192.168.1.7"},
         "by another proxy": {**good, "Via": "1.1 caddy"},
     }
@@ -187,6 +205,17 @@ def test_secrets_that_are_replaced_are_good_no_more(page: SignOn, secrets: ChatS
         home.chat_secrets.write_bytes(kept)
     page.box.key("eve")
     assert page.box.post(DOCUMENT, secrets.service_key, "/v1/embeddings", voucher(secrets))[0] == 200
+
+
+def test_a_page_that_is_switched_off_has_no_key(page: SignOn, secrets: ChatSecrets) -> None:
+    def said() -> tuple[int, str]:
+        return code(page.box.post(DOCUMENT, secrets.service_key, "/v1/embeddings", voucher(secrets)))
+
+    assert said() == (200, "")
+    rename(page, CHAT_PAGE, "client-0")
+    assert said() == (401, "key-refused")
+    rename(page, "client-0", CHAT_PAGE)
+    assert said() == (200, "")
 
 
 @pytest.mark.slow

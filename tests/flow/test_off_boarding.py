@@ -16,7 +16,7 @@ import pytest
 from appliance.accounts import chat_secrets, keys
 from appliance.config.paths import find_home
 from appliance.store.sessions import session
-from tests.flow.test_chat_identity import voucher
+from tests.flow.test_chat_identity import registered, voucher
 from tests.flow.test_sign_on_devices import begin, look
 from tests.support.box import Box, ask, wait_until
 from tests.support.engines import FakeEngine
@@ -215,6 +215,7 @@ def test_an_answer_ends_with_the_right_to_it(office: SignOn, fake_engine: FakeEn
 @pytest.mark.slow
 def test_whoever_waits_or_asks_without_a_stream_is_told_too(office: SignOn, fake_engine: FakeEngine) -> None:
     plain = with_key(office, "pla", "users", "disable", "LOGIN")
+    registered(office)
     known = chat_secrets.ensure(find_home(office.box.config, office.box.state))
     streams = [
         Stream(office.box, plain.key, ask(SLOW)),
