@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from appliance.config.mail import MailSettings
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
 from appliance.units import GIB, MIB, parse_bytes, parse_money
@@ -263,3 +264,4 @@ class Settings(Section):
     money: MoneySettings = Field(default_factory=MoneySettings)
     cloud: CloudSettings = Field(default_factory=CloudSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
