@@ -45,7 +45,9 @@ def processes(home: Home, chat: ChatSettings, python: Path, redis: str | None) -
 def _page_arguments(python: Path, chat: ChatSettings) -> tuple[str, ...]:
     # -P: no folder that we happen to be in becomes the code that runs.
     server = (str(python), "-P", "-m", "uvicorn", "open_webui.main:app")
-    return (*server, "--host", chat.host, "--port", str(chat.port), "--workers", "1", "--no-server-header")
+    address = ("--host", chat.host, "--port", str(chat.port))
+    # Its access log would tell who opened which conversation, and has codes of sign-on in its addresses.
+    return (*server, *address, "--workers", "1", "--no-server-header", "--no-access-log")
 
 
 def _redis(home: Home, program: str) -> ProcessSpec:
