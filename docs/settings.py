@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance.config.settings import (
+    ChatSettings,
     CloudModelSettings,
     CloudSettings,
     EngineSettings,
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.providers.NAME": ProviderSettings,
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
+    "chat": ChatSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})
