@@ -103,6 +103,8 @@ KINDS: Final[dict[str, Kind]] = {
     "sign-on-off": _cli("Sign-on is not switched on in the settings"),
     "signing-keys-bad": _http(503, _SERVER, "The keys that sign-on signs with cannot be used"),
     "chat-secrets-bad": _http(503, _SERVER, "The secrets of the chat page cannot be used"),
+    "chat-page-missing": _cli("The chat page is switched on, but not installed"),
+    "chat-page-impossible": _cli("There is no Python that the chat page runs on", MACHINE_CANNOT),
     "program-refused": _http(400, _BAD_REQUEST, "A program asked sign-on for something that it may not have"),
     "form-not-ours": _http(403, _NOT_ALLOWED, "A form was not sent from a page of sign-on, or is too old"),
     "form-not-understood": _http(400, _BAD_REQUEST, "A request to sign-on is no form"),

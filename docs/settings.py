@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from appliance.config.mail import MailSettings
 from appliance.config.settings import (
+    ChatSettings,
     CloudModelSettings,
     CloudSettings,
     EngineSettings,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
     "mail": MailSettings,
+    "chat": ChatSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

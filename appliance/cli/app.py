@@ -16,6 +16,7 @@ from appliance.cli import (
     batches,
     budgets,
     chat,
+    chat_page,
     clients,
     cloud,
     engine,
@@ -98,6 +99,7 @@ app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)
 app.command(rich_help_panel=INSPECT)(lifecycle.serve)
 app.command(rich_help_panel=INSPECT)(lifecycle.identity)
+app.add_typer(chat_page.app, name="chat-page", rich_help_panel=INSPECT)
 app.add_typer(engine.app, name="engine", rich_help_panel=INSPECT)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from appliance.supervise.spec import Report
 
 _FOLLOW_S = 0.2
+_FACES = ("serve", "identity", "chat-redis", "chat-page")
 
 
 def up(
@@ -60,6 +61,8 @@ def up(
         say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     else:
         say(f"Ready. The API is at {found['urls']['api']}")
+        if "chat" in found["urls"]:
+            say(f"The chat page is at {found['urls']['chat']}")
     if any(engine["trial"] for engine in found["engines"]):
         _suggest(home)
 
@@ -207,7 +210,7 @@ def _attached(home: Home, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     tell, ready = _teller(), False
-    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, "serve", "identity")])
+    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, *_FACES)])
     child = attach(home, settings)
     try:
         while child.poll() is None:
@@ -260,6 +263,17 @@ def _show_status(found: dict[str, Any]) -> None:
             write(f"    {_proved(engine)}\n")
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
-    write(f"  API: {found['urls']['api']}\n")
-    if "issuer" in found["urls"]:
-        write(f"  sign-on: {found['urls']['issuer']}\n")
+    _show_addresses(found["urls"], found["chat"])
+
+
+def _show_addresses(urls: dict[str, str], chat: dict[str, Any] | None) -> None:
+    write(f"  API: {urls['api']}\n")
+    if "issuer" in urls:
+        write(f"  sign-on: {urls['issuer']}\n")
+    if chat:
+        write(f"  chat page: {urls['chat']}, used by {chat['people']} people in 30 days\n")
+        if chat["licence"]:
+            write(f"    {chat['licence']}\n")
+        if not chat["signs_out_at_once"]:
+            write("    redis-server is not installed: for 30 minutes after signing out, a browser that somebody has\n")
+            write("    taken along can still read their conversations\n")

@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from appliance.config.mail import MailSettings
 from appliance.config.section import Section
@@ -253,6 +253,38 @@ class IdentitySettings(Section):
         return self.url or f"http://{host}:{self.port}"
 
 
+class ChatSettings(Section):
+    """The chat page that staff use (Open WebUI). It needs sign-on, and `appliance chat-page install`."""
+
+    enabled: bool = Field(default=False, description="Whether there is a chat page.")
+    host: str = Field(
+        "127.0.0.1", description="Address that the chat page listens on. Loopback: a proxy stands in front."
+    )
+    port: int = Field(8090, ge=1, le=65535, description="TCP port that the chat page listens on.")
+    url: str | None = Field(
+        None,
+        pattern=rf"^https?://{_HOST}$",
+        description="Address by which browsers know it, as `https://ai.example.com`, without a slash at the end. "
+        "Without one it is only for this machine.",
+    )
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> ChatSettings:
+        if self.host not in _LOOPBACK:
+            raise ValueError(
+                "the chat page listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy"
+            )
+        if urlsplit(self.origin).scheme != "https" and urlsplit(self.origin).hostname not in _LOOPBACK:
+            raise ValueError("`url` must begin with https://, or conversations could be read on the way")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """The address by which browsers know it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"http://{host}:{self.port}"
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -265,3 +297,13 @@ class Settings(Section):
     cloud: CloudSettings = Field(default_factory=CloudSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     mail: MailSettings = Field(default_factory=MailSettings)
+    chat: ChatSettings = Field(default_factory=ChatSettings)
+
+    @field_validator("chat")
+    @classmethod
+    def _chat_has_sign_on(cls, chat: ChatSettings, info: ValidationInfo) -> ChatSettings:
+        identity = info.data.get("identity")
+        # A mistake in [identity] is told by itself.
+        if chat.enabled and identity is not None and not identity.enabled:
+            raise ValueError("the chat page needs sign-on: set `enabled = true` under [identity] too")
+        return chat

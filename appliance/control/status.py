@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.chat.people import active, licence
+from appliance.chat.process import PAGE, REDIS, redis_program
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.config.version import VERSION
@@ -40,6 +42,7 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "problems": problems,
         "alarms": alarms,
         "urls": urls(settings),
+        "chat": _chat(home, settings),
         "engines": _engines(home, settings, proofs, report),
         "processes": [_process(process) for process in report.processes] if report else [],
         "supervisor": pid,
@@ -51,7 +54,16 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
 def urls(settings: Settings) -> dict[str, str]:
     """Where people and programs find what this box offers."""
     issuer = {"issuer": settings.identity.issuer} if settings.identity.enabled else {}
-    return {"api": api_url(settings), **issuer}
+    chat = {"chat": settings.chat.origin} if settings.chat.enabled else {}
+    return {"api": api_url(settings), **issuer, **chat}
+
+
+def _chat(home: Home, settings: Settings) -> dict[str, Any] | None:
+    """Who uses the chat page, and whether signing out ends at once what a browser still holds; None without one."""
+    if not settings.chat.enabled:
+        return None
+    people = active(home.chat)
+    return {"people": people, "licence": licence(people), "signs_out_at_once": redis_program() is not None}
 
 
 def api_url(settings: Settings) -> str:
@@ -65,7 +77,7 @@ def _problems(home: Home, report: Report | None, pid: int | None, answering: boo
     if pid is None:
         return [] if answering else ["The appliance is not running: start it with `appliance up`."]
     # A model that is being tried serves nobody yet, and one that is ending nobody any more.
-    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve", "identity"}
+    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve", "identity", PAGE, REDIS}
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())

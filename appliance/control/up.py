@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from appliance.chat import prepare
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.control import running
@@ -120,7 +121,10 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     _check_port(settings.gateway.host, settings.gateway.port, "gateway.port")
     if settings.identity.enabled:
         _check_port(settings.identity.host, settings.identity.port, "identity.port")
+    if settings.chat.enabled:
+        _check_port(settings.chat.host, settings.chat.port, "chat.port")
     schema.ensure(home.database)
+    prepare.prepare(home, settings)
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)
     write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)

@@ -73,6 +73,7 @@ ACTING = {
     "cloud on",
     "cloud key",
     "engine build",
+    "chat-page install",
     "audit export",
 }
 

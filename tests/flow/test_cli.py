@@ -31,6 +31,7 @@ READING = {
     "budgets remove": ("box",),
     "budgets set": ("box", "--tokens", "1000", "--per", "day"),
     "chat": ("hello",),
+    "chat-page install": (),
     "clients add": ("Wiki", "--redirect", "https://wiki.example.com/callback"),
     "clients list": (),
     "clients remove": ("Wiki",),
