@@ -35,6 +35,7 @@ class Action(StrEnum):
     PERSON_ADDED = "person-added"
     PERSON_INVITED = "person-invited"
     PERSON_RESET = "person-reset"
+    OWNER_INVITED = "owner-invited"
     PERSON_REMOVED = "person-removed"
     ROLE_CHANGED = "role-changed"
     GROUP_ADDED = "group-added"
@@ -105,6 +106,11 @@ KINDS: dict[Action, Kind] = {
         " factors were dropped if `second_factor`.",
         "{target} may set a new password, by {actor}",
         ("expires_at", "now", "second_factor"),
+    ),
+    Action.OWNER_INVITED: Kind(
+        "A link was made on which the first owner says who they are.",
+        "{actor} made the link for the first owner",
+        ("expires_at",),
     ),
     Action.PERSON_REMOVED: Kind(
         "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.common import Json, home_of, settings_of
+from appliance.cli.first_owner import NOBODY
 from appliance.cli.follow import Follower, show
 from appliance.cli.output import document, leave, say, write
 from appliance.cli.proving import prove_all
@@ -60,6 +61,8 @@ def up(
         say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     else:
         say(f"Ready. The API is at {found['urls']['api']}")
+    if found["owned"] is False:
+        say(NOBODY)
     if any(engine["trial"] for engine in found["engines"]):
         _suggest(home)
 
@@ -260,6 +263,13 @@ def _show_status(found: dict[str, Any]) -> None:
             write(f"    {_proved(engine)}\n")
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
+    _show_addresses(found)
+
+
+def _show_addresses(found: dict[str, Any]) -> None:
+    """Where it is used, and by whom it is owned."""
     write(f"  API: {found['urls']['api']}\n")
     if "issuer" in found["urls"]:
         write(f"  sign-on: {found['urls']['issuer']}\n")
+    if found["owned"] is False:
+        write(f"  {NOBODY}\n")
