@@ -53,7 +53,7 @@ class Refused:
 def page(services: Services, visit: Visit) -> Answer:
     """The form."""
     to = onward(visit.argument("to"))
-    return _form(services, visit, to, email=_asked_for(to).get("login_hint", "")[:254])
+    return _form(services, visit, to, email=_hint(services, visit, to))
 
 
 def sign_in(services: Services, visit: Visit) -> Answer:
@@ -157,6 +157,20 @@ def attempt_of(services: Services, visit: Visit, email: str) -> Attempt:
     return Attempt(visit.network, email, digest(device) if known else "")
 
 
+def _hint(services: Services, visit: Visit, to: str) -> str:
+    """The address that somebody will sign in with: as the program says, or theirs who are to prove it once more."""
+    if not is_again(to):
+        return _asked_for(to).get("login_hint", "")[:254]
+    with services.sessions.reading() as session:
+        found = services.signed_in(session, visit)
+    return "" if found is None else found[1].email
+
+
+def is_again(to: str) -> bool:
+    """Whether what comes next wants a proof of a moment ago."""
+    return to.startswith("/account")
+
+
 def onward_origin(session: Session, to: str) -> tuple[str, str]:
     """The name of the program that waits, and its origin, to which the form may lead on; empty where none does."""
     asked = _asked_for(to)
@@ -175,12 +189,15 @@ def _asked_for(to: str) -> dict[str, str]:
 def _form(services: Services, visit: Visit, to: str, refused: Refused | None = None, email: str = "") -> Answer:
     with services.sessions.reading() as session:
         program, origin = onward_origin(session, to)
-    return _shown(services, visit, "sign_in", refused, origin, to=to, email=email, program=program)
+    origin = origin if to else origin_of(services.landing)
+    again = is_again(to) and bool(email)
+    return _shown(services, visit, "sign_in", refused, origin, to=to, email=email, program=program, again=again)
 
 
 def _code_form(services: Services, visit: Visit, half: str, to: str, refused: Refused | None = None) -> Answer:
     with services.sessions.reading() as session:
         _, origin = onward_origin(session, to)
+    origin = origin if to else origin_of(services.landing)
     return _shown(services, visit, "code", refused, origin, to=to, half=half)
 
 
