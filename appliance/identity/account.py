@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from appliance.accounts import passwords, second_factor, sign_on
+from appliance.accounts import passkeys, passwords, second_factor, sign_on
 from appliance.accounts import sign_in as accounts
-from appliance.accounts.people_tables import Passkey
 from appliance.accounts.sign_on_tables import SignOn
 from appliance.audit.actions import Action
 from appliance.identity import rp
@@ -116,7 +115,7 @@ def shown(
 
 def _state(session: Session, own: Own, say: dict[str, str]) -> dict[str, Any]:
     """What the page tells of somebody's sign-ons and proofs."""
-    keys = session.exec(select(Passkey).where(Passkey.person_id == own.person.id).order_by(col(Passkey.created_at)))
+    keys = passkeys.of(session, own.person)
     return {
         "places": [_place(one, own, say) for one in sign_on.alive_of(session, own.person.id)],
         "programs": sign_on.programs_of(session, own.person.id),

@@ -19,10 +19,12 @@ from appliance.audit.log import note
 from appliance.config.paths import Home
 from appliance.identity import keys
 from appliance.identity.browser import SESSION, Visit, kept
+from appliance.identity.challenges import Challenges
 from appliance.identity.endpoints import make_provider
 from appliance.identity.models import User
 from appliance.identity.pages import Pages
 from appliance.identity.provider import Provider
+from appliance.identity.refusals import Refusals
 from appliance.identity.throttle import Attempt, Throttle
 from appliance.store.sessions import Sessions
 
@@ -107,6 +109,11 @@ class Services:
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    refusals: Refusals = field(init=False)
+    challenges: Challenges = field(default_factory=Challenges)
+
+    def __post_init__(self) -> None:
+        self.refusals = Refusals(self.home)
 
     def provider(self, session: Session) -> Provider:
         """The protocol for one request."""
