@@ -115,6 +115,7 @@ KINDS: Final[dict[str, Kind]] = {
     "group-exists": _cli("There is a group of that name already", WRONG_USE),
     "last-owner": _cli("Nobody would be left who owns the appliance and can sign in"),
     "mail-failed": _cli("The mail server did not take a mail"),
+    "owner-exists": _cli("Somebody owns the appliance already, so there is no first owner to be"),
     "import-refused": _cli("A list of people has lines that are not right, so nobody on it was added", WRONG_USE),
     "password-refused": _cli("The password is too short, or too easy to guess", WRONG_USE),
     "link-refused": _cli("The one-time link is unknown, was used or has expired"),

@@ -20,6 +20,7 @@ from appliance.cli import (
     clients,
     cloud,
     engine,
+    first_owner,
     groups,
     hardware,
     keys,
@@ -86,6 +87,7 @@ models.app.command()(using.use)
 models.app.command()(proving.prove)
 models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+users.app.command("owner-link")(first_owner.owner_link)
 app.add_typer(users.app, name="users", rich_help_panel=PEOPLE)
 app.add_typer(groups.app, name="groups", rich_help_panel=PEOPLE)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.common import Json, home_of, settings_of
+from appliance.cli.first_owner import NOBODY
 from appliance.cli.follow import Follower, show
 from appliance.cli.output import document, leave, say, write
 from appliance.cli.proving import prove_all
@@ -63,6 +64,8 @@ def up(
         say(f"Ready. The API is at {found['urls']['api']}")
         if "chat" in found["urls"]:
             say(f"The chat page is at {found['urls']['chat']}")
+    if found["owned"] is False:
+        say(NOBODY)
     if any(engine["trial"] for engine in found["engines"]):
         _suggest(home)
 
@@ -263,10 +266,12 @@ def _show_status(found: dict[str, Any]) -> None:
             write(f"    {_proved(engine)}\n")
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
-    _show_addresses(found["urls"], found["chat"])
+    _show_addresses(found)
 
 
-def _show_addresses(urls: dict[str, str], chat: dict[str, Any] | None) -> None:
+def _show_addresses(found: dict[str, Any]) -> None:
+    """Where it is used, and by whom it is owned."""
+    urls, chat = found["urls"], found["chat"]
     write(f"  API: {urls['api']}\n")
     if "issuer" in urls:
         write(f"  sign-on: {urls['issuer']}\n")
@@ -277,3 +282,5 @@ def _show_addresses(urls: dict[str, str], chat: dict[str, Any] | None) -> None:
         if not chat["signs_out_at_once"]:
             write("    redis-server is not installed: for 30 minutes after signing out, a browser that somebody has\n")
             write("    taken along can still read their conversations\n")
+    if found["owned"] is False:
+        write(f"  {NOBODY}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.accounts import owners
 from appliance.chat.people import active, licence
 from appliance.chat.process import PAGE, REDIS, redis_program
 from appliance.config.paths import Home
@@ -41,6 +42,7 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "version": VERSION,
         "problems": problems,
         "alarms": alarms,
+        "owned": owned(home, settings),
         "urls": urls(settings),
         "chat": _chat(home, settings),
         "engines": _engines(home, settings, proofs, report),
@@ -49,6 +51,16 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "settings": str(home.config),
         "state": str(home.state),
     }
+
+
+def owned(home: Home, settings: Settings) -> bool | None:
+    """Whether there is an owner who can sign in; None where sign-on is switched off."""
+    if not settings.identity.enabled:
+        return None
+    if not home.database.exists():
+        return False
+    with session(home.database) as opened:
+        return bool(owners.who_can_sign_in(opened))
 
 
 def urls(settings: Settings) -> dict[str, str]:

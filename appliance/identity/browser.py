@@ -20,8 +20,8 @@ SESSION, DEVICE, FORM = "session", "device", "form"
 _DEVICE_S: Final = 400 * 86_400
 _LARGEST_FORM: Final = 64 * 1024
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-# Where people may be sent after they have signed in: two pages of ours, and nothing that a browser takes for a host.
-_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?)")
+# Where people may be sent after they have signed in: pages of ours, and nothing that a browser takes for a host.
+_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?|account(/authenticator|/passkey)?)")
 _LONGEST: Final = 4096
 
 

@@ -27,13 +27,17 @@ _GRACE_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """All that sign-on is told when it starts: where its files are, where it listens, and what it is called."""
+    """All that sign-on is told when it starts: where its files are, where it listens, and what it is called.
+
+    `landing` is where people go who signed in on their way to nothing else: a page of ours, or a whole address.
+    """
 
     config: str
     state: str
     host: str
     port: int
     issuer: str
+    landing: str = "/account"
 
     def to_json(self) -> str:
         """One line of text."""
@@ -63,7 +67,7 @@ def serve(place: Place) -> None:
     listener = listen(place.host, place.port, "identity.port")
     sessions = Sessions(home.database)
     watch = Watch(home)
-    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake)
+    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake, place.landing)
     watch.services = services
     with ThreadPoolExecutor(_THREADS, "usual") as usual, ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow:
         watch.start()

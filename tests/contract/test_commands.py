@@ -55,6 +55,7 @@ ACTING = {
     "keys rotate",
     "users add",
     "users invite",
+    "users owner-link",
     "users reset",
     "users role",
     "users disable",

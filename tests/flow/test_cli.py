@@ -72,6 +72,7 @@ READING = {
     "users import": ("people.csv",),
     "users invite": ("anna@example.com",),
     "users list": (),
+    "users owner-link": (),
     "users remove": ("anna@example.com",),
     "users reset": ("anna@example.com",),
     "users role": ("anna@example.com", "admin"),
