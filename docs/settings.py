@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from appliance.config.lan import LanSettings
 from appliance.config.settings import (
     CloudModelSettings,
     CloudSettings,
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.providers.NAME": ProviderSettings,
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
+    "lan": LanSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

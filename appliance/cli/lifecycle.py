@@ -166,12 +166,14 @@ def identity(
     from appliance.identity.wiring import Place
 
     home = home_of(context)
-    settings = settings_of(home).identity
+    whole = settings_of(home)
+    settings = whole.identity
     if not settings.enabled:
         raise ApplianceError(
             "sign-on-off", "Sign-on is switched off.", "Set `enabled = true` under [identity] in the settings."
         )
-    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer)
+    socket = str(home.socket("identity")) if whole.lan.enabled else ""
+    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, socket)
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 
 
@@ -199,6 +201,7 @@ def _teller() -> Any:
 
 def _attached(home: Home, settings: Settings) -> None:
     """Start everything, pass on its logs, and end it with this command."""
+    from appliance.control.lan import PROCESSES
     from appliance.control.status import api_url
     from appliance.control.up import attach, failure
     from appliance.supervise.where import read_report
@@ -207,7 +210,8 @@ def _attached(home: Home, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     tell, ready = _teller(), False
-    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, "serve", "identity")])
+    names = ("supervisor", *settings.engines, "serve", "identity", *PROCESSES)
+    logs = Follower([home.logs / f"{name}.log" for name in names])
     child = attach(home, settings)
     try:
         while child.poll() is None:
@@ -260,6 +264,5 @@ def _show_status(found: dict[str, Any]) -> None:
             write(f"    {_proved(engine)}\n")
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
-    write(f"  API: {found['urls']['api']}\n")
-    if "issuer" in found["urls"]:
-        write(f"  sign-on: {found['urls']['issuer']}\n")
+    words = {"api": "API", "issuer": "sign-on", "page": "on the network", "trust": "for devices that warn of it"}
+    write("".join(f"  {words[name]}: {url}\n" for name, url in found["urls"].items() if name in words))

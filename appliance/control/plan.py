@@ -13,6 +13,7 @@ from appliance.catalog.models import Catalogue, Model, parse
 from appliance.config.paths import Home
 from appliance.config.settings import Role, Settings
 from appliance.config.version import VERSION
+from appliance.control import lan
 from appliance.control.room import Room
 from appliance.control.running import Planned
 from appliance.control.tuned import tuned_for, with_tuned
@@ -66,7 +67,7 @@ def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
     Raises catalogue-bad, model-unknown, model-cannot-chat, model-cannot-serve, model-missing, model-truncated,
-    model-not-gguf, model-too-large or engine-missing.
+    model-not-gguf, model-too-large, engine-missing, caddy-missing or avahi-missing.
     """
     ours = {role: wanted for role, wanted in settings.engines.items() if wanted.url is None}
     engines: list[Engine] = []
@@ -81,7 +82,7 @@ def make_plan(home: Home, settings: Settings) -> Plan:
             engine, one = plan_engine(home, role, choice, room, tuned=tuned)
             engines.append(engine)
             planned.append(one)
-    faces = (_gateway_process(home, settings), *_identity_process(home, settings))
+    faces = (_gateway_process(home, settings), *_identity_process(home, settings), *lan.processes(home, settings))
     processes = (*(engine_process_of(home, one) for one in planned), *faces)
     return Plan(Deployment(VERSION, tuple(engines)), processes, tuple(planned))
 

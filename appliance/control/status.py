@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.config.addresses import addresses
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.config.version import VERSION
-from appliance.control import running
+from appliance.control import lan, running
 from appliance.control.running import Planned
 from appliance.control.switch import is_cut_off
 from appliance.hardware.probe import probe
@@ -50,14 +51,14 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
 
 def urls(settings: Settings) -> dict[str, str]:
     """Where people and programs find what this box offers."""
-    issuer = {"issuer": settings.identity.issuer} if settings.identity.enabled else {}
-    return {"api": api_url(settings), **issuer}
+    found = addresses(settings)
+    named = {"api": found.api, "issuer": found.issuer, "page": found.page, "trust": found.trust}
+    return {name: url for name, url in named.items() if url}
 
 
 def api_url(settings: Settings) -> str:
     """The base address that OpenAI clients are given."""
-    host = settings.gateway.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway.port}/v1"
+    return addresses(settings).api
 
 
 def _problems(home: Home, report: Report | None, pid: int | None, answering: bool) -> list[str]:
@@ -65,7 +66,7 @@ def _problems(home: Home, report: Report | None, pid: int | None, answering: boo
     if pid is None:
         return [] if answering else ["The appliance is not running: start it with `appliance up`."]
     # A model that is being tried serves nobody yet, and one that is ending nobody any more.
-    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve", "identity"}
+    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve", "identity", *lan.PROCESSES}
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())
