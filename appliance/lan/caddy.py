@@ -23,6 +23,8 @@ _HEADER_S: Final = "10s"
 _IDLE_S: Final = "2m"
 # A process that is being started again: wait for it this long before saying that it is not there.
 _TRY_S: Final = "5s"
+# Answers under way when it is told to end.
+_GRACE_S: Final = "5s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,11 @@ def config(lan: LanSettings, site: Site) -> Json:
         "admin": {"disabled": True, "config": {"persist": False}},
         "logging": {"logs": {"default": {"level": "WARN", "encoder": {"format": "console"}}}},
         "storage": {"module": "file_system", "root": site.storage},
-        "apps": {"http": {"servers": _servers(lan, site)}, "tls": _tls(lan, site.times), "pki": _pki(lan, site)},
+        "apps": {
+            "http": {"grace_period": _GRACE_S, "servers": _servers(lan, site)},
+            "tls": _tls(lan, site.times),
+            "pki": _pki(lan, site),
+        },
     }
 
 

@@ -18,6 +18,7 @@ READING = {
     "models show",
     "models verify",
     "keys list",
+    "ca show",
     "clients list",
     "users list",
     "groups list",
@@ -74,6 +75,7 @@ ACTING = {
     "cloud key",
     "engine build",
     "audit export",
+    "ca export",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}
