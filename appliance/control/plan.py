@@ -13,7 +13,7 @@ from appliance.catalog.models import Catalogue, Model, parse
 from appliance.config.paths import Home
 from appliance.config.settings import Role, Settings
 from appliance.config.version import VERSION
-from appliance.control import lan
+from appliance.control import exposure, lan
 from appliance.control.room import Room
 from appliance.control.running import Planned
 from appliance.control.tuned import tuned_for, with_tuned
@@ -67,8 +67,9 @@ def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
     Raises catalogue-bad, model-unknown, model-cannot-chat, model-cannot-serve, model-missing, model-truncated,
-    model-not-gguf, model-too-large, engine-missing, caddy-missing or avahi-missing.
+    model-not-gguf, model-too-large, engine-missing, lan-insecure, caddy-missing or avahi-missing.
     """
+    exposure.check(settings)
     ours = {role: wanted for role, wanted in settings.engines.items() if wanted.url is None}
     engines: list[Engine] = []
     planned: list[Planned] = []

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
-from appliance.control import exposure, lan, running
+from appliance.control import lan, running
 from appliance.control.plan import Plan, make_plan
 from appliance.control.switch import TURN, forget, recover
 from appliance.errors import ApplianceError
@@ -116,7 +116,6 @@ def down(home: Home) -> bool:
 
 def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes]:
     """Port, schema, deployment, list; then the supervisor, on its own, so that it outlives this command."""
-    exposure.check(settings)
     forget(home)
     _check_port(settings.gateway.host, settings.gateway.port, "gateway.port")
     if settings.identity.enabled:
