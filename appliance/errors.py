@@ -88,6 +88,7 @@ KINDS: Final[dict[str, Kind]] = {
     "hardware-file-bad": _cli("The file does not hold hardware facts", WRONG_USE),
     # Processes.
     "port-taken": _cli("Another program listens on the port"),
+    "port-not-allowed": _cli("The account may not listen on a port below 1024"),
     "already-serving": _cli("Another gateway works on the same state folder"),
     "process-failed": _cli("A process does not stay up"),
     "switch-failed": _cli("The model could not be exchanged; the old one serves as before"),
@@ -108,6 +109,15 @@ KINDS: Final[dict[str, Kind]] = {
     "program-refused": _http(400, _BAD_REQUEST, "A program asked sign-on for something that it may not have"),
     "form-not-ours": _http(403, _NOT_ALLOWED, "A form was not sent from a page of sign-on, or is too old"),
     "form-not-understood": _http(400, _BAD_REQUEST, "A request to sign-on is no form"),
+    # On the company's network.
+    "lan-insecure": _cli("Other machines could come without encryption", WRONG_USE),
+    "lan-needs-owner": _cli("The box is to be on the network, and nobody owns it who can sign in"),
+    "caddy-missing": _cli("HTTPS on the network needs Caddy, which is not installed", MACHINE_CANNOT),
+    "avahi-missing": _cli("A name that ends in .local needs Avahi, which is not installed", MACHINE_CANNOT),
+    "name-taken": _cli("Another machine on the network has the box's name"),
+    "mdns-failed": _cli("The box's name cannot be made known on the network"),
+    "ca-missing": _cli("There is no certificate for the box's name yet"),
+    "ca-unreadable": _cli("The box's own certificate authority cannot be used"),
     # People, as the admin handles them and as they sign in.
     "person-not-found": _cli("Nobody with an account has that address, login or id", WRONG_USE),
     "person-exists": _cli("Somebody has that address or login already", WRONG_USE),

@@ -37,7 +37,7 @@ from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.hardware.power import MachineReader
 from appliance.http.asgi import Request
-from appliance.http.listen import BACKLOG, listen
+from appliance.http.listen import BACKLOG, listeners
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.fair import Priority
 from appliance.policy.grants import permit
@@ -65,7 +65,7 @@ def serve(service: Service) -> None:
             f"Another gateway works on {home.state}.",
             "Stop it with `appliance down`, or use another --state.",
         )
-    listener = listen(service.host, service.port, "gateway.port")
+    sockets = listeners(service.host, service.port, "gateway.port", service.socket)
     schema.ensure(home.database)
 
     @asynccontextmanager
@@ -84,7 +84,7 @@ def serve(service: Service) -> None:
                 with suppress(ApplianceError):
                     await box.audit.write(Action.STOPPED, "gateway", VERSION)
 
-    _server(open_box).run(sockets=[listener])
+    _server(open_box).run(sockets=sockets)
 
 
 def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:

@@ -15,6 +15,7 @@ from appliance.cli import (
     audit,
     batches,
     budgets,
+    ca,
     chat,
     chat_page,
     clients,
@@ -97,6 +98,7 @@ app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
+app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)
 app.command(rich_help_panel=INSPECT)(lifecycle.serve)

@@ -172,12 +172,17 @@ def identity(
     from appliance.identity.wiring import Place
 
     home = home_of(context)
-    settings = settings_of(home).identity
+    whole = settings_of(home)
+    settings = whole.identity
     if not settings.enabled:
         raise ApplianceError(
             "sign-on-off", "Sign-on is switched off.", "Set `enabled = true` under [identity] in the settings."
         )
-    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer)
+    socket = str(home.socket("identity")) if whole.lan.enabled else ""
+    place = Place(
+        str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, socket,
+        landing=whole.chat.origin if whole.chat.enabled else "/account",
+    )  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 
 
@@ -205,6 +210,7 @@ def _teller() -> Any:
 
 def _attached(home: Home, settings: Settings) -> None:
     """Start everything, pass on its logs, and end it with this command."""
+    from appliance.control.lan import PROCESSES
     from appliance.control.status import api_url
     from appliance.control.up import attach, failure
     from appliance.supervise.where import read_report
@@ -213,7 +219,7 @@ def _attached(home: Home, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     tell, ready = _teller(), False
-    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, *_FACES)])
+    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, *_FACES, *PROCESSES)])
     child = attach(home, settings)
     try:
         while child.poll() is None:
@@ -271,12 +277,11 @@ def _show_status(found: dict[str, Any]) -> None:
 
 def _show_addresses(found: dict[str, Any]) -> None:
     """Where it is used, and by whom it is owned."""
-    urls, chat = found["urls"], found["chat"]
-    write(f"  API: {urls['api']}\n")
-    if "issuer" in urls:
-        write(f"  sign-on: {urls['issuer']}\n")
+    chat = found["chat"]
+    words = {"api": "API", "issuer": "sign-on", "page": "on the network", "trust": "for devices that warn of it"}
+    write("".join(f"  {words[name]}: {url}\n" for name, url in found["urls"].items() if name in words))
     if chat:
-        write(f"  chat page: {urls['chat']}, used by {chat['people']} people in 30 days\n")
+        write(f"  chat page: {found['urls']['chat']}, used by {chat['people']} people in 30 days\n")
         if chat["licence"]:
             write(f"    {chat['licence']}\n")
         if not chat["signs_out_at_once"]:

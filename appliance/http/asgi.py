@@ -89,9 +89,21 @@ class Request:
 
     @property
     def peer(self) -> str | None:
-        """The address that the connection itself comes from, whatever a header says; None where it has none."""
+        """Whose address the request comes from; None where it has none.
+
+        That of the connection itself, whatever a header says. Only what comes by our own UNIX socket is from our own
+        proxy, as nobody else may open that: there the address that it puts last into X-Forwarded-For is the one.
+        """
+        if self.by_proxy:
+            return (self.header(b"x-forwarded-for") or "").rpartition(",")[2].strip() or None
         client = self.scope.get("client")
         return client[0] if client else None
+
+    @property
+    def by_proxy(self) -> bool:
+        """Whether it came by our own UNIX socket: then our end of the connection has a path, and no port."""
+        server = self.scope.get("server")
+        return server is not None and server[1] is None
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises body-too-large as soon as it is, and DisconnectedError."""

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
+from appliance.accounts.clients import INSIDE
 from appliance.errors import ApplianceError
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.dialects import OAUTH, OPENAI
@@ -48,6 +49,7 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         program("GET", "/health", Access.ANYBODY, health),
         program("GET", "/.well-known/openid-configuration", Access.ANYBODY, protocol.discovery),
         program("GET", "/.well-known/oauth-authorization-server", Access.ANYBODY, protocol.discovery),
+        program("GET", INSIDE, Access.ANYBODY, protocol.discovery_inside),
         program("GET", "/jwks", Access.ANYBODY, protocol.jwks),
         program("POST", "/token", Access.CLIENT, protocol.token),
         program("POST", "/revoke", Access.CLIENT, protocol.revoke),

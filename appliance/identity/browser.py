@@ -139,7 +139,9 @@ def _cookies(header: str) -> dict[str, str]:
 
 
 def _address(request: Request, issuer: str) -> str | None:
-    """Whose request it is. With https a proxy of ours stands in front on this machine, and says so at the end."""
+    """Whose request it is. With https some proxy stands in front on this machine, and says so at the end."""
+    if request.by_proxy:
+        return request.peer
     said = request.header(b"x-forwarded-for")
     if issuer.startswith("https:") and said and request.peer in ("127.0.0.1", "::1"):
         return said.rpartition(",")[2].strip()

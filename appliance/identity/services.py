@@ -100,6 +100,7 @@ class Services:
 
     home: Home
     issuer: str
+    inside: str
     sessions: Sessions
     keys: Keys
     pages: Pages

@@ -18,6 +18,7 @@ READING = {
     "models show",
     "models verify",
     "keys list",
+    "ca show",
     "clients list",
     "users list",
     "groups list",
@@ -76,6 +77,7 @@ ACTING = {
     "engine build",
     "chat-page install",
     "audit export",
+    "ca export",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

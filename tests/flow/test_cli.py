@@ -30,6 +30,8 @@ READING = {
     "budgets list": (),
     "budgets remove": ("box",),
     "budgets set": ("box", "--tokens", "1000", "--per", "day"),
+    "ca export": (),
+    "ca show": (),
     "chat": ("hello",),
     "chat-page install": (),
     "clients add": ("Wiki", "--redirect", "https://wiki.example.com/callback"),
