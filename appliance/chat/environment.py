@@ -29,10 +29,10 @@ _SESSION: Final = {True: "8h", False: "30m"}
 class Terms:
     """What the environment is made from.
 
-    `origin` is the page's address as browsers know it, `gateway` the API's base address and `sign_on` that of sign-on,
-    both on this machine and without a slash at the end. `folder` is the page's own below the state folder, `scratch` for its temporary files. `roles` may
-    use the page. `small` and `embed` say which engines there are. `redis` is the socket of its Redis, empty without
-    one.
+    `origin` is the page's address as browsers know it; `gateway` the API's base address and `sign_on` that of sign-on,
+    both on this machine and without a slash at the end. `folder` is the page's own below the state folder, `scratch`
+    for its temporary files. `roles` may use the page. `small` and `embed` say which engines there are. `redis` is the
+    socket of its Redis, empty without one.
     """
 
     origin: str
