@@ -105,11 +105,8 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
     )
     parts.callback(switchboard.close)
-    counted, energy, sampler = (
-        Metrics(_gauges(switchboard, ledger, books)),
-        EnergyMeter(),
-        Sampler(MachineReader().read),
-    )
+    counted = Metrics(_gauges(switchboard, ledger, books))
+    energy, sampler = EnergyMeter(), Sampler(MachineReader().read)
     parts.callback(sampler.close)
     doorkeeper = Doorkeeper(credentials)
     for work in (metering(energy, sampler), doorkeeper.keep()):

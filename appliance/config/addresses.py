@@ -12,8 +12,8 @@ from appliance.config.settings import Settings
 class Addresses:
     """What is typed or configured elsewhere; none ends in a slash.
 
-    `api` is the base that OpenAI clients are given, `issuer` that of sign-on, `chat` the chat page, `page` what is shown
-    on the network, `trust` how a device learns to trust the box. Empty where there is no such thing.
+    `api` is the base that OpenAI clients are given, `issuer` that of sign-on, `chat` is the chat page, `page` what is
+    shown on the network, `trust` how a device learns to trust the box. Empty where there is no such thing.
     """
 
     api: str
