@@ -137,7 +137,7 @@ class Provider(AuthorizationServer):
             return self._held(kept.family_id, "refresh_token", None, used=kept.used_at is not None)
         try:
             found = jwt.decode(token, self.ring.public(), algorithms=[ALGORITHM])
-        except (JoseError, ValueError):
+        except (JoseError, TypeError, ValueError):
             return None
         if found.header.get("typ") != TYPE or found.claims.get("iss") != self.issuer:
             return None
