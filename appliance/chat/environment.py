@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from appliance.accounts.chat_secrets import ChatSecrets
-from appliance.accounts.clients import CHAT_PAGE
+from appliance.accounts.clients import CHAT_PAGE, INSIDE
 
 # Nobody has this role: in Open WebUI an admin can look at what others keep there.
 _NOBODY: Final = "nobody-is-admin-of-the-chat-page"
@@ -29,22 +29,21 @@ _SESSION: Final = {True: "8h", False: "30m"}
 class Terms:
     """What the environment is made from.
 
-    `origin` is the page's address as browsers know it, `gateway` the API's base address, `issuer` sign-on's, without a
-    slash at the end. `folder` is the page's own below the state folder, `scratch` for its temporary files. `roles` may
-    use the page. `small` and `embed` say which engines there are. `redis` is the socket of its Redis, empty without
-    one. `authority` is a file of certificate authorities that it is to trust besides the world's, empty for none.
+    `origin` is the page's address as browsers know it; `gateway` the API's base address and `sign_on` that of sign-on,
+    both on this machine and without a slash at the end. `folder` is the page's own below the state folder, `scratch`
+    for its temporary files. `roles` may use the page. `small` and `embed` say which engines there are. `redis` is the
+    socket of its Redis, empty without one.
     """
 
     origin: str
     gateway: str
-    issuer: str
+    sign_on: str
     folder: str
     scratch: str
     roles: tuple[str, ...]
     small: bool = False
     embed: bool = False
     redis: str = ""
-    authority: str = ""
 
 
 def variables(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
@@ -63,7 +62,6 @@ def variables(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
 def _place(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
     """Where it lives, and under which address."""
     secure = _flag(terms.origin.startswith("https://"))
-    trusted = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), terms.authority) if terms.authority else {}
     return {
         "ENV": "prod",
         # It is installed as a package: its pages are in there.
@@ -88,7 +86,6 @@ def _place(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
         # What is written here counts at every start; else the first start's values would count for ever.
         "ENABLE_PERSISTENT_CONFIG": "false",
         "ENABLE_OAUTH_PERSISTENT_CONFIG": "false",
-        **trusted,
     }
 
 
@@ -163,7 +160,7 @@ def _sign_on(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
         "ENABLE_LOGIN_FORM": "false",
         "ENABLE_PASSWORD_AUTH": "false",
         "OAUTH_AUTO_REDIRECT": "true",
-        "OPENID_PROVIDER_URL": f"{terms.issuer}/.well-known/openid-configuration",
+        "OPENID_PROVIDER_URL": f"{terms.sign_on}{INSIDE}",
         "OPENID_REDIRECT_URI": redirect_uri(terms.origin),
         "OAUTH_CLIENT_ID": CHAT_PAGE,
         "OAUTH_CLIENT_SECRET": secrets.client,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from appliance.accounts import chat_secrets
 from appliance.chat import registration
@@ -19,21 +18,20 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}
 
 
-def terms(home: Home, settings: Settings, authority: Path | None = None) -> Terms:
-    """What the page's environment is made from; `authority` is a file of authorities of certificates to trust."""
-    gateway = settings.gateway
+def terms(home: Home, settings: Settings) -> Terms:
+    """What the page's environment is made from."""
+    gateway, identity = settings.gateway, settings.identity
     return Terms(
         origin=settings.chat.origin,
         # Over loopback whatever else it listens on: elsewhere the page's own key is not taken.
         gateway=f"http://{_ANYWHERE.get(gateway.host, gateway.host)}:{gateway.port}/v1",
-        issuer=settings.identity.issuer,
+        sign_on=f"http://{_ANYWHERE.get(identity.host, identity.host)}:{identity.port}",
         folder=str(home.chat),
         scratch=str(home.chat / "tmp"),
         roles=tuple(sorted(TABLE[Permission.CHAT].roles)),
         small="small" in settings.engines,
         embed="embed" in settings.engines,
         redis=str(redis_socket(home)) if redis_program() else "",
-        authority=str(authority) if authority else "",
     )
 
 

@@ -93,6 +93,16 @@ class Home:
         return self.secrets / "chat-environment.json"
 
     @property
+    def lan(self) -> Path:
+        """What the box is known by on the network: its own certificate authority, and what Caddy keeps."""
+        return self.state / "lan"
+
+    @property
+    def caddy(self) -> Path:
+        """What Caddy is started with."""
+        return self.run / "caddy.json"
+
+    @property
     def files(self) -> Path:
         """What people uploaded, their batches, and the results."""
         return self.state / "files"

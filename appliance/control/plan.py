@@ -14,6 +14,7 @@ from appliance.chat import install, process
 from appliance.config.paths import Home, cache_folder
 from appliance.config.settings import Role, Settings
 from appliance.config.version import VERSION
+from appliance.control import exposure, lan
 from appliance.control.room import Room
 from appliance.control.running import Planned
 from appliance.control.tuned import tuned_for, with_tuned
@@ -67,8 +68,9 @@ def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
     Raises catalogue-bad, model-unknown, model-cannot-chat, model-cannot-serve, model-missing, model-truncated,
-    model-not-gguf, model-too-large, engine-missing or chat-page-missing.
+    model-not-gguf, model-too-large, engine-missing, chat-page-missing, lan-insecure, caddy-missing or avahi-missing.
     """
+    exposure.check(settings)
     ours = {role: wanted for role, wanted in settings.engines.items() if wanted.url is None}
     engines: list[Engine] = []
     planned: list[Planned] = []
@@ -82,7 +84,12 @@ def make_plan(home: Home, settings: Settings) -> Plan:
             engine, one = plan_engine(home, role, choice, room, tuned=tuned)
             engines.append(engine)
             planned.append(one)
-    faces = (_gateway_process(home, settings), *_identity_process(home, settings), *_chat_processes(home, settings))
+    faces = (
+        _gateway_process(home, settings),
+        *_identity_process(home, settings),
+        *_chat_processes(home, settings),
+        *lan.processes(home, settings),
+    )
     processes = (*(engine_process_of(home, one) for one in planned), *faces)
     return Plan(Deployment(VERSION, tuple(engines)), processes, tuple(planned))
 

@@ -21,7 +21,7 @@ from appliance.units import MIB
 from tests.support.box import wait_until
 from tests.support.supervised import Supervised, alive, without_powers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MAY_RAISE = "import os; os.setpriority(os.PRIO_PROCESS, 0, -10)"
 

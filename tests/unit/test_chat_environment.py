@@ -15,7 +15,7 @@ SECRETS = ChatSecrets("the-client", "the-service-key", "the-user-header", "the-s
 TERMS = Terms(
     origin="https://ai.example.com",
     gateway="http://127.0.0.1:8080/v1",
-    issuer="https://ai.example.com:8444",
+    sign_on="http://127.0.0.1:8085",
     folder="/state/chat",
     scratch="/state/chat/tmp",
     roles=tuple(TABLE[Permission.CHAT].roles),
@@ -92,8 +92,3 @@ def test_its_pages_load_from_here_only_and_cookies_keep_to_tls(origin: str, secu
     assert policy["connect-src"] == f"'self' {socket} blob: data:"
     assert not any("*" in sources or "https:" in sources.replace(origin, "") for sources in policy.values())
     assert found["OPENID_REDIRECT_URI"] == f"{origin}/oauth/oidc/callback"
-
-
-def test_a_certificate_authority_of_our_own_is_trusted_where_there_is_one() -> None:
-    assert "SSL_CERT_FILE" not in told()
-    assert told(authority="/state/root.pem")["SSL_CERT_FILE"] == "/state/root.pem"
