@@ -7,8 +7,9 @@ from contextlib import closing
 
 import pytest
 
+from appliance.accounts import links
 from appliance.store.schema import connect
-from tests.flow.test_sign_on_pages import NEW, code
+from tests.flow.test_sign_on_pages import NEW, code, link
 from tests.support.people import PASSWORD
 from tests.support.sign_on import Browser, Program, Said, SignOn
 
@@ -69,10 +70,12 @@ def test_whoever_knows_the_old_password_sets_a_new_one_and_is_signed_out_everywh
     ):
         said = change(old, new, again)
         assert (said.status, word in said.text) == (403, True), said.text
+    reset = link(sign_on, "jana", links.RESET)
     assert there.ask("GET", "/account").status == 200
     assert "password is changed" in change(PASSWORD, NEW).text
     assert there.ask("GET", "/account").location == "/sign-in"
     assert here.ask("GET", "/account").status == 200
+    assert "used up or too old" in there.get(reset).text
     assert Browser(sign_on).sign_in("jana@example.com").status == 403
     assert Browser(sign_on).sign_in("jana@example.com", NEW).location == "/"
     assert [one["actor"] for one in sign_on.events("password-changed")] == ["jana"]
