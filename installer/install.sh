@@ -62,7 +62,7 @@ choose_layout() {
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
   UV=$CACHE/uv-$(sha256sum <"$SOURCE/requirements/installer.txt" | cut -c1-12)/bin/uv
   RELEASE=$CODE/releases/$(release_name)
-  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER= SIGN_ON_PORT=8085
+  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER='' SIGN_ON_PORT=8085
   if release_complete; then COMPLETE=yes; fi
   WANTED_PORT=${PORT:-$(settings_port)}
   COMMAND=$CODE/bin/appliance

@@ -44,6 +44,11 @@ def make(session: Session, person: Person | None, purpose: str) -> tuple[Link, s
     return link, secret
 
 
+def void(session: Session, person: Person) -> None:
+    """Somebody has set a password in another way: no link for one that they still have works any more."""
+    session.exec(delete(Link).where(col(Link.person_id) == person.id, _UNUSED))
+
+
 def find(session: Session, secret: str) -> tuple[Link, Person | None]:
     """A link that works, and whose it is; nothing of it is used up. Raises link-refused or suspended."""
     link = session.get(Link, digest(secret))

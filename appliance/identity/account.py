@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlmodel import Session
 
-from appliance.accounts import passkeys, passwords, second_factor, sign_on
+from appliance.accounts import links, passkeys, passwords, second_factor, sign_on
 from appliance.accounts import sign_in as accounts
 from appliance.accounts.sign_on_tables import SignOn
 from appliance.audit.actions import Action
@@ -70,6 +70,7 @@ def change_password(services: Services, visit: Visit) -> Answer:
         if now.password != person.password:
             return shown(services, visit, own, problem=say["old_wrong"], status=403)
         accounts.set_password(now, hashed)
+        links.void(acts.session, now)
         sign_on.end_person(acts.session, now.id, "password-changed", but=here.id)
         sign_on.forget_devices(acts.session, now.id)
         device = sign_on.know_device(acts.session, now.id, kept(visit, services.issuer, DEVICE) or None)

@@ -19,6 +19,7 @@ from appliance.units import now_us, show_instant
 # Whoever has no account is on record by no name: people type passwords into the wrong field.
 NOBODY: Final = "nobody here"
 _MOST_NAMES: Final = 8
+_RETRY_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -66,6 +67,8 @@ class Refusals:
             for kind, known in list(self._kinds.items()):
                 if now is not None and known.until > now:
                     continue
+                # Where it cannot be written, the next try is a while away.
+                known.until = (now or 0.0) + _RETRY_S
                 if known.count:
                     self._write(kind, ", ".join(known.logins), known)
                 del self._kinds[kind]

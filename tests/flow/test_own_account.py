@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 
+from appliance.accounts import links
+from appliance.identity.wiring import Place
 from appliance.store.schema import connect
-from tests.flow.test_sign_on_pages import NEW, code
+from tests.flow.test_sign_on_pages import NEW, code, link
+from tests.support.box import Box, environment, wait_until
 from tests.support.people import PASSWORD
 from tests.support.sign_on import Browser, Program, Said, SignOn
 
@@ -69,10 +74,12 @@ def test_whoever_knows_the_old_password_sets_a_new_one_and_is_signed_out_everywh
     ):
         said = change(old, new, again)
         assert (said.status, word in said.text) == (403, True), said.text
+    reset = link(sign_on, "jana", links.RESET)
     assert there.ask("GET", "/account").status == 200
     assert "password is changed" in change(PASSWORD, NEW).text
     assert there.ask("GET", "/account").location == "/sign-in"
     assert here.ask("GET", "/account").status == 200
+    assert "used up or too old" in there.get(reset).text
     assert Browser(sign_on).sign_in("jana@example.com").status == 403
     assert Browser(sign_on).sign_in("jana@example.com", NEW).location == "/"
     assert [one["actor"] for one in sign_on.events("password-changed")] == ["jana"]
@@ -163,3 +170,26 @@ def test_a_form_of_the_account_page_that_others_send_is_refused(sign_on: SignOn,
     for at in ("password", "sign-out-others", "authenticator", "authenticator/remove", "recovery-codes"):
         said = anna.ask("POST", f"/account/{at}", {"token": "made up", "old": PASSWORD})
         assert said.status == 403, at
+
+
+@pytest.mark.slow
+def test_where_people_land_can_be_another_page_that_the_form_may_lead_to(box: Box) -> None:
+    chat = "https://chat.example.com:8443/"
+    sign_on = SignOn(box)
+    box.configure(sign_on.settings)
+    sign_on.person("anna")
+    place = Place(str(box.config), str(box.state), "127.0.0.1", sign_on.port, sign_on.issuer, chat)
+    argv = [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()]
+    sign_on.process = subprocess.Popen(argv, env=environment())
+    try:
+        wait_until(sign_on.answers, 60, "sign-on's health")
+        page = sign_on.ask("GET", "/sign-in")
+        # A browser looks at every step that follows a form.
+        assert "form-action 'self' https://chat.example.com:8443;" in page.headers["content-security-policy"]
+        browser = Browser(sign_on)
+        assert browser.sign_in("anna@example.com").location == "/"
+        assert browser.ask("GET", "/").location == chat
+        assert "<h1>Anna</h1>" in browser.get("/account").text
+        assert Browser(sign_on).ask("GET", "/").location == "/sign-in"
+    finally:
+        sign_on.stop()

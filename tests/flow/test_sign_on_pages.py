@@ -152,7 +152,7 @@ def test_a_refused_sign_in_is_on_record_without_what_was_typed(sign_on: SignOn) 
     secret, unknown = "this is my real password", "typed-by-mistake@example.com"
     for email, password in (("greta@example.com", secret), (unknown, PASSWORD), (secret, secret)):
         assert Browser(sign_on).sign_in(email, password).status == 403
-    # Earlier tests may have begun this minute's count, so what is looked for is that there is a row, and what is in none.
+    # Earlier tests may have begun this minute's count: so there is a row, if not one for each.
     rows = sign_on.events("sign-in-refused")
     assert {one["actor"] for one in rows} == {"127.0.0.1"}
     assert "sign-in-refused" in {one["facts"]["code"] for one in rows}

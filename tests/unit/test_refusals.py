@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,5 +67,15 @@ def test_a_refusal_that_cannot_be_put_on_record_is_not_taken_for_one(home: Home)
     with pytest.raises((ApplianceError, OSError)):
         refusals.put("192.0.2.1", "sign-in-refused", "", 0.0)
     (home.state / "audit.anchor").rmdir()
-    refusals.put("192.0.2.1", "sign-in-refused", "", 1.0)
+    for second in (1.0, 2.0):
+        refusals.put("192.0.2.1", "sign-in-refused", "", second)
     assert len(told(home)) == 1
+    (home.state / "audit.anchor").rename(home.state / "aside")
+    (home.state / "audit.anchor").mkdir()
+    for second in (61.0, 61.2):
+        with pytest.raises((ApplianceError, OSError)) if second == 61.0 else nullcontext():
+            refusals.settle(second)
+    (home.state / "audit.anchor").rmdir()
+    (home.state / "aside").rename(home.state / "audit.anchor")
+    refusals.settle(71.5)
+    assert told(home)[1:] == [("192.0.2.1", NOBODY, "sign-in-refused", 1)]
