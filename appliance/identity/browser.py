@@ -27,7 +27,10 @@ _LONGEST: Final = 4096
 
 @dataclass(slots=True)
 class Visit:
-    """One request of a browser or a program, read to its end. `told` are cookies that its answer sets."""
+    """One request of a browser or a program, read to its end. `told` are cookies that its answer sets.
+
+    `by_proxy` is whether it came by our own proxy, from the network.
+    """
 
     asked: Asked
     cookies: dict[str, str]
@@ -35,6 +38,7 @@ class Visit:
     network: str
     peer: str
     is_ours: bool
+    by_proxy: bool = False
     told: list[Header] = field(default_factory=list)
 
     def field(self, name: str) -> str:
@@ -46,8 +50,8 @@ class Visit:
         return self.asked.args.get(name, "")
 
 
-async def visit_of(request: Request, issuer: str) -> Visit:
-    """Read a request. Raises body-too-large or field-bad-value."""
+async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) -> Visit:
+    """Read a request; `own_proxy` is whether the proxy is ours, so that it comes by our socket alone. Raises body-too-large or field-bad-value."""
     scope = request.scope
     form: dict[str, list[str]] = {}
     if scope["method"] == "POST":
@@ -70,9 +74,10 @@ async def visit_of(request: Request, issuer: str) -> Visit:
         asked=asked,
         cookies=_cookies(request.header(b"cookie") or ""),
         languages=request.header(b"accept-language") or "",
-        network=network_of(_address(request, issuer)),
-        peer=_address(request, issuer) or "",
+        network=network_of(_address(request, issuer, own_proxy)),
+        peer=_address(request, issuer, own_proxy) or "",
         is_ours=_is_ours(request, issuer),
+        by_proxy=request.by_proxy,
     )
 
 
@@ -137,9 +142,9 @@ def _cookies(header: str) -> dict[str, str]:
         return {}
 
 
-def _address(request: Request, issuer: str) -> str | None:
+def _address(request: Request, issuer: str, own_proxy: bool) -> str | None:
     """Whose request it is. With https some proxy stands in front on this machine, and says so at the end."""
-    if request.by_proxy:
+    if request.by_proxy or own_proxy:
         return request.peer
     said = request.header(b"x-forwarded-for")
     if issuer.startswith("https:") and said and request.peer in ("127.0.0.1", "::1"):

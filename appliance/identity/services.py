@@ -92,7 +92,10 @@ class Halves:
 
 @dataclass(slots=True)
 class Services:
-    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again."""
+    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again.
+
+    `near` is where programs on this machine ask, where the issuer's address leads over our own proxy; else empty.
+    """
 
     home: Home
     issuer: str
@@ -100,6 +103,7 @@ class Services:
     keys: Keys
     pages: Pages
     wake: Callable[[], None]
+    near: str = ""
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
     lock: threading.Lock = field(default_factory=threading.Lock)
