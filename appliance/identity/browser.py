@@ -51,7 +51,10 @@ class Visit:
 
 
 async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) -> Visit:
-    """Read a request; `own_proxy` is whether the proxy is ours, so that it comes by our socket alone. Raises body-too-large or field-bad-value."""
+    """Read a request; `own_proxy` is whether the proxy is ours, so that it comes by our socket alone.
+
+    Raises body-too-large or field-bad-value.
+    """
     scope = request.scope
     form: dict[str, list[str]] = {}
     if scope["method"] == "POST":
