@@ -27,10 +27,7 @@ _LONGEST: Final = 4096
 
 @dataclass(slots=True)
 class Visit:
-    """One request of a browser or a program, read to its end. `told` are cookies that its answer sets.
-
-    `by_proxy` is whether it came by our own proxy, from the network.
-    """
+    """One request of a browser or a program, read to its end. `told` are cookies that its answer sets."""
 
     asked: Asked
     cookies: dict[str, str]
@@ -38,7 +35,6 @@ class Visit:
     network: str
     peer: str
     is_ours: bool
-    by_proxy: bool = False
     told: list[Header] = field(default_factory=list)
 
     def field(self, name: str) -> str:
@@ -80,7 +76,6 @@ async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) ->
         network=network_of(_address(request, issuer, own_proxy)),
         peer=_address(request, issuer, own_proxy) or "",
         is_ours=_is_ours(request, issuer),
-        by_proxy=request.by_proxy,
     )
 
 

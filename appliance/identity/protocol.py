@@ -29,22 +29,20 @@ _FOR_AN_HOUR = ("Cache-Control", "public, max-age=3600")
 def discovery(services: Services, visit: Visit) -> Answer:
     """What this provider can do, and where (OpenID Connect Discovery 1.0)."""
     at = services.issuer
-    # A program on this machine need neither find our name nor trust our certificate; browsers do both.
-    near = at if visit.by_proxy else services.near or at
-    return answer(200, about(at, near), [_JSON, _FOR_AN_HOUR])
+    return answer(200, about(at), [_JSON, _FOR_AN_HOUR])
 
 
-def about(at: str, near: str) -> dict[str, Any]:
-    """The document of an issuer; `near` is where programs ask, which may be nearer than where browsers go."""
+def about(at: str) -> dict[str, Any]:
+    """The document of an issuer."""
     return {
         "issuer": at,
         "authorization_endpoint": f"{at}/authorize",
-        "token_endpoint": f"{near}/token",
-        "userinfo_endpoint": f"{near}/userinfo",
-        "jwks_uri": f"{near}/jwks",
-        "revocation_endpoint": f"{near}/revoke",
-        "introspection_endpoint": f"{near}/introspect",
-        "device_authorization_endpoint": f"{near}/device-authorization",
+        "token_endpoint": f"{at}/token",
+        "userinfo_endpoint": f"{at}/userinfo",
+        "jwks_uri": f"{at}/jwks",
+        "revocation_endpoint": f"{at}/revoke",
+        "introspection_endpoint": f"{at}/introspect",
+        "device_authorization_endpoint": f"{at}/device-authorization",
         "end_session_endpoint": f"{at}/sign-out",
         "scopes_supported": list(tokens.SCOPES),
         "response_types_supported": ["code"],

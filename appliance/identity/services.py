@@ -94,7 +94,7 @@ class Halves:
 class Services:
     """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again.
 
-    `near` is where programs on this machine ask, where the issuer's address leads over our own proxy; else empty.
+    `own_proxy` is whether others come by our own proxy, and so by our UNIX socket.
     """
 
     home: Home
@@ -103,10 +103,10 @@ class Services:
     keys: Keys
     pages: Pages
     wake: Callable[[], None]
-    near: str = ""
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    own_proxy: bool = False
 
     def provider(self, session: Session) -> Provider:
         """The protocol for one request."""

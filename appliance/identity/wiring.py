@@ -11,7 +11,6 @@ from typing import Final
 
 import uvicorn
 
-from appliance.config.addresses import bracketed
 from appliance.config.paths import Home
 from appliance.errors import ApplianceError
 from appliance.http.listen import listeners
@@ -68,8 +67,8 @@ def serve(place: Place) -> None:
     sockets = listeners(place.host, place.port, "identity.port", place.socket)
     sessions = Sessions(home.database)
     watch = Watch(home)
-    near = f"http://{bracketed(place.host)}:{place.port}" if place.socket else ""
-    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake, near)
+    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake)
+    services.own_proxy = bool(place.socket)
     watch.services = services
     with ThreadPoolExecutor(_THREADS, "usual") as usual, ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow:
         watch.start()

@@ -165,18 +165,14 @@ def test_people_sign_in_with_cookies_that_only_sign_on_can_set(network: Network,
     assert found["token_endpoint"].startswith(f"{sign_on.issuer}/")
 
 
-def test_a_program_on_this_machine_need_not_find_the_name(network: Network, sign_on: NetworkSignOn) -> None:
+def test_a_program_on_this_machine_cannot_say_from_where_it_comes(network: Network, sign_on: NetworkSignOn) -> None:
+    """At its TCP port nobody is believed, since others come by the UNIX socket alone."""
     near = SignOn(network.box, network.identity_port)
-    found = near.ask("GET", "/.well-known/openid-configuration").json
-    assert found["issuer"] == sign_on.issuer
-    assert found["authorization_endpoint"] == f"{sign_on.issuer}/authorize"
-    assert found["end_session_endpoint"] == f"{sign_on.issuer}/sign-out"
-    for name in ("token_endpoint", "jwks_uri", "userinfo_endpoint", "revocation_endpoint"):
-        assert found[name].startswith(f"http://127.0.0.1:{network.identity_port}/"), name
-    # A browser's part over the network, a program's part on this machine: both are one sign-in.
-    robot = Program(near, sign_on.client("Robot", flows=["service"]))
-    token = robot.token(grant_type="client_credentials").json["access_token"]
-    assert network.ask("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"}).status == 200
+    said = []
+    for place in range(8):
+        browser = Browser(near, headers={"X-Forwarded-For": f"10.1.{place}.1"})
+        said.append(browser.sign_in("bert@example.com", f"wrong-{place}-password").status)
+    assert said[-1] == 429, said
 
 
 def test_sign_on_is_not_on_the_chat_pages_origin(network: Network) -> None:
