@@ -25,6 +25,7 @@ from appliance.gateway.app import Application, BoxFactory
 from appliance.gateway.batch_runner import working
 from appliance.gateway.batches import Batches
 from appliance.gateway.box import Box
+from appliance.gateway.doorkeeper import Doorkeeper
 from appliance.gateway.energy import EnergyMeter, metering
 from appliance.gateway.files import Files
 from appliance.gateway.limits import UnderWay
@@ -93,7 +94,7 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
     """
     ledger = LedgerWriter(home.database)
     parts.callback(ledger.close)
-    credentials = Credentials(home.database, service.issuer, home.public_keys)
+    credentials = Credentials(home.database, service.issuer, home.public_keys, home.chat_secrets)
     parts.callback(credentials.close)
     audit = AuditWriter(home)
     parts.push_async_callback(audit.close)
@@ -110,14 +111,16 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         Sampler(MachineReader().read),
     )
     parts.callback(sampler.close)
-    meter = asyncio.get_running_loop().create_task(metering(energy, sampler))
-    parts.callback(meter.cancel)
+    doorkeeper = Doorkeeper(credentials)
+    for work in (metering(energy, sampler), doorkeeper.keep()):
+        parts.callback(asyncio.get_running_loop().create_task(work).cancel)
 
     def admit(request: Request) -> None:
         permit(credentials.resolve(request.credential(), request.peer), "metrics", ())
 
     return Box(
         credentials=credentials,
+        doorkeeper=doorkeeper,
         switchboard=switchboard,
         ledger=ledger,
         under_way=UnderWay(service.requests_at_once),

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlmodel import Session, col, delete, update
 
-from appliance.accounts import people
+from appliance.accounts import owners, people
 from appliance.accounts.api_keys import digest
 from appliance.accounts.people_tables import Link, Person
 from appliance.errors import ApplianceError
@@ -53,6 +53,8 @@ def find(session: Session, secret: str) -> tuple[Link, Person | None]:
         raise _refused("This link was used already.")
     if link.expires_at <= now_us():
         raise _refused("The time of this link is over.")
+    if link.purpose == OWNER and owners.who_can_sign_in(session):
+        raise _refused("Somebody owns this appliance already.")
     person = None if link.person_id is None else session.get(Person, link.person_id)
     if person is not None:
         people.must_not_be_shut_out(session, person)

@@ -12,12 +12,13 @@ from appliance.config.settings import Settings
 class Addresses:
     """What is typed or configured elsewhere; none ends in a slash.
 
-    `api` is the base that OpenAI clients are given, `issuer` that of sign-on, `page` where the chat page stands on the
-    network, `trust` how a device learns to trust the box. Empty where there is no such thing.
+    `api` is the base that OpenAI clients are given, `issuer` that of sign-on, `chat` is the chat page, `page` what is
+    shown on the network, `trust` how a device learns to trust the box. Empty where there is no such thing.
     """
 
     api: str
     issuer: str = ""
+    chat: str = ""
     page: str = ""
     trust: str = ""
 
@@ -25,10 +26,11 @@ class Addresses:
 def addresses(settings: Settings) -> Addresses:
     """All addresses that follow from the settings."""
     issuer = settings.identity.issuer if settings.identity.enabled else ""
+    chat = settings.chat.origin if settings.chat.enabled else ""
     if settings.lan.enabled:
         lan = settings.lan
-        return Addresses(f"{lan.origin}/v1", issuer, lan.origin, lan.trust)
-    return Addresses(f"http://{bracketed(settings.gateway.host)}:{settings.gateway.port}/v1", issuer)
+        return Addresses(f"{lan.origin}/v1", issuer, chat, lan.origin, lan.trust)
+    return Addresses(f"http://{bracketed(settings.gateway.host)}:{settings.gateway.port}/v1", issuer, chat)
 
 
 def bracketed(host: str) -> str:

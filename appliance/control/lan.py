@@ -8,7 +8,7 @@ import socket
 import sys
 
 from appliance.accounts.owners import who_can_sign_in
-from appliance.config.addresses import addresses
+from appliance.config.addresses import addresses, bracketed
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.control import exposure
@@ -36,7 +36,9 @@ def prepare(home: Home, settings: Settings) -> None:
         return
     with session(home.database) as opened:
         exposure.check_owner(settings, len(who_can_sign_in(opened)))
-    found = caddy.config(settings.lan, site(home, settings))
+    chat = settings.chat
+    page = f"{bracketed(chat.host)}:{chat.port}" if chat.enabled else ""
+    found = caddy.config(settings.lan, site(home, settings, page))
     write_atomic(home.caddy, json.dumps(found, indent=1, ensure_ascii=False).encode(), 0o600)
 
 

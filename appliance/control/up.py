@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from appliance.chat import prepare
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.control import lan, running
@@ -122,9 +123,12 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     _check_port(settings.gateway.host, settings.gateway.port, "gateway.port")
     if settings.identity.enabled:
         _check_port(settings.identity.host, settings.identity.port, "identity.port")
+    if settings.chat.enabled:
+        _check_port(settings.chat.host, settings.chat.port, "chat.port")
     for host, port, setting in lan.ports(settings):
         _check_port(host, port, setting)
     schema.ensure(home.database)
+    prepare.prepare(home, settings)
     lan.prepare(home, settings)
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)

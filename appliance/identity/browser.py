@@ -20,8 +20,8 @@ SESSION, DEVICE, FORM = "session", "device", "form"
 _DEVICE_S: Final = 400 * 86_400
 _LARGEST_FORM: Final = 64 * 1024
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-# Where people may be sent after they have signed in: two pages of ours, and nothing that a browser takes for a host.
-_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?)")
+# Where people may be sent after they have signed in: pages of ours, and nothing that a browser takes for a host.
+_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?|account(/authenticator|/passkey)?)")
 _LONGEST: Final = 4096
 
 
@@ -49,7 +49,7 @@ class Visit:
 async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) -> Visit:
     """Read a request; `own_proxy` is whether the proxy is ours, so that it comes by our socket alone.
 
-    Raises body-too-large or field-bad-value.
+    Raises body-too-large, form-not-understood, field-bad-value or key-refused.
     """
     scope = request.scope
     form: dict[str, list[str]] = {}
@@ -61,7 +61,7 @@ async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) ->
                 "form-not-understood", "The request is no form that a browser sends.", f"Send it as {_FORM_TYPE}."
             )
         form = fields(body.decode("utf-8", "replace"))
-    authorization = request.header(b"authorization")
+    authorization = request.credential()
     asked = Asked(
         scope["method"],
         issuer + scope["path"],
@@ -111,7 +111,8 @@ def form_token(visit: Visit, issuer: str) -> str:
 def check_form(visit: Visit, issuer: str) -> None:
     """Raises form-not-ours unless the form was on a page of ours, in this browser."""
     known = kept(visit, issuer, FORM)
-    if not visit.is_ours or not known or not hmac.compare_digest(digest(known), visit.field("token")):
+    said = visit.field("token").encode("utf-8", "surrogatepass")
+    if not visit.is_ours or not known or not hmac.compare_digest(digest(known).encode(), said):
         raise ApplianceError(
             "form-not-ours", "This form is too old, or was not on a page of ours.", "Open the page again."
         )

@@ -18,15 +18,8 @@ from appliance.identity.services import Services
 
 
 def home(services: Services, visit: Visit) -> Answer:
-    """Who is signed in; whoever is not comes to sign in."""
-    with services.sessions.reading() as session:
-        user = services.user(session, visit)
-    if user is None:
-        return onward_to("/sign-in")
-    token = form_token(visit, services.issuer)
-    return services.pages.page(
-        "home", services.language(visit), token=token, person=user.who.name, email=user.who.email
-    )
+    """Where people go who come for nothing else; whoever is not signed in comes to sign in."""
+    return onward_to(services.landing if _here(services, visit) else "/sign-in")
 
 
 def sign_out(services: Services, visit: Visit) -> Answer:

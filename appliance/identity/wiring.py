@@ -29,7 +29,8 @@ _GRACE_S: Final = 5
 class Place:
     """All that sign-on is told when it starts: where its files are, where it listens, and what it is called.
 
-    `socket` is the UNIX socket at which it listens too, for our own proxy alone; empty where there is none.
+    `socket` is the UNIX socket at which it listens too, for our own proxy alone; empty where there is none. `landing`
+    is where people go who signed in on their way to nothing else: a page of ours, or a whole address.
     """
 
     config: str
@@ -38,6 +39,13 @@ class Place:
     port: int
     issuer: str
     socket: str = ""
+    landing: str = "/account"
+
+    @property
+    def inside(self) -> str:
+        """Its address on this machine, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     def to_json(self) -> str:
         """One line of text."""
@@ -67,7 +75,7 @@ def serve(place: Place) -> None:
     sockets = listeners(place.host, place.port, "identity.port", place.socket)
     sessions = Sessions(home.database)
     watch = Watch(home)
-    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake)
+    services = Services(home, place.issuer, place.inside, sessions, Keys(home), Pages(), watch.wake, place.landing)
     services.own_proxy = bool(place.socket)
     watch.services = services
     with ThreadPoolExecutor(_THREADS, "usual") as usual, ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow:

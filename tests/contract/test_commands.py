@@ -56,6 +56,7 @@ ACTING = {
     "keys rotate",
     "users add",
     "users invite",
+    "users owner-link",
     "users reset",
     "users role",
     "users disable",
@@ -74,6 +75,7 @@ ACTING = {
     "cloud on",
     "cloud key",
     "engine build",
+    "chat-page install",
     "audit export",
     "ca export",
 }
