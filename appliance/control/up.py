@@ -34,6 +34,8 @@ _POLL_S = 0.05
 _DOWN_S = 60.0
 # The time that a predecessor's port may take to become free.
 _PORT_S = 1.0
+# What everybody may take instead, and nothing of ours has.
+_FREE = {443: 8443, 80: 8081}
 
 # What it was started with.
 SETTINGS = "settings.json"
@@ -212,7 +214,7 @@ def _check_port(host: str, port: int, setting: str) -> None:
                     f"This account may not listen on port {port}, which is below 1024.",
                     f"Allow it once: echo net.ipv4.ip_unprivileged_port_start=80 | sudo tee "
                     f"/etc/sysctl.d/50-appliance.conf && sudo sysctl --system. Or set another {setting}, such as "
-                    f"{port + 8000}, in the settings.",
+                    f"{_FREE.get(port, port + 8000)}, in the settings.",
                 ) from error
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:

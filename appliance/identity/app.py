@@ -113,12 +113,12 @@ class Application:
 
 
 async def _to_program(services: Services, threads: Executor, handler: Handler, request: Request, send: Send) -> None:
-    visit = await visit_of(request, services.issuer)
+    visit = await visit_of(request, services.issuer, own_proxy=services.own_proxy)
     await _send(send, request, await _run(threads, handler, services, visit))
 
 
 async def _to_person(services: Services, threads: Executor, handler: Handler, request: Request, send: Send) -> None:
-    visit = await visit_of(request, services.issuer)
+    visit = await visit_of(request, services.issuer, own_proxy=services.own_proxy)
     answered = await _run(threads, handler, services, visit)
     request.told += visit.told
     await _send(send, request, answered)

@@ -46,8 +46,11 @@ class Visit:
         return self.asked.args.get(name, "")
 
 
-async def visit_of(request: Request, issuer: str) -> Visit:
-    """Read a request. Raises body-too-large, form-not-understood, field-bad-value or key-refused."""
+async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) -> Visit:
+    """Read a request; `own_proxy` is whether the proxy is ours, so that it comes by our socket alone.
+
+    Raises body-too-large, form-not-understood, field-bad-value or key-refused.
+    """
     scope = request.scope
     form: dict[str, list[str]] = {}
     if scope["method"] == "POST":
@@ -70,8 +73,8 @@ async def visit_of(request: Request, issuer: str) -> Visit:
         asked=asked,
         cookies=_cookies(request.header(b"cookie") or ""),
         languages=request.header(b"accept-language") or "",
-        network=network_of(_address(request, issuer)),
-        peer=_address(request, issuer) or "",
+        network=network_of(_address(request, issuer, own_proxy)),
+        peer=_address(request, issuer, own_proxy) or "",
         is_ours=_is_ours(request, issuer),
     )
 
@@ -138,9 +141,9 @@ def _cookies(header: str) -> dict[str, str]:
         return {}
 
 
-def _address(request: Request, issuer: str) -> str | None:
+def _address(request: Request, issuer: str, own_proxy: bool) -> str | None:
     """Whose request it is. With https some proxy stands in front on this machine, and says so at the end."""
-    if request.by_proxy:
+    if request.by_proxy or own_proxy:
         return request.peer
     said = request.header(b"x-forwarded-for")
     if issuer.startswith("https:") and said and request.peer in ("127.0.0.1", "::1"):

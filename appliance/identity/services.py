@@ -96,7 +96,10 @@ class Halves:
 
 @dataclass(slots=True)
 class Services:
-    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again."""
+    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again.
+
+    `own_proxy` is whether others come by our own proxy, and so by our UNIX socket.
+    """
 
     home: Home
     issuer: str
@@ -110,6 +113,7 @@ class Services:
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    own_proxy: bool = False
     refusals: Refusals = field(init=False)
     challenges: Challenges = field(default_factory=Challenges)
 

@@ -76,6 +76,7 @@ def serve(place: Place) -> None:
     sessions = Sessions(home.database)
     watch = Watch(home)
     services = Services(home, place.issuer, place.inside, sessions, Keys(home), Pages(), watch.wake, place.landing)
+    services.own_proxy = bool(place.socket)
     watch.services = services
     with ThreadPoolExecutor(_THREADS, "usual") as usual, ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow:
         watch.start()

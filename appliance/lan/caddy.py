@@ -137,6 +137,7 @@ def _page(lan: LanSettings, site: Site) -> list[Json]:
     texts = [_text(one) for one in (*site.texts, *(() if site.chat else site.home))]
     rest = _route(None, _answer(404, "There is nothing here.\n"))
     if site.chat:
+        texts.append(_too_large(site.largest))
         rest = _route(None, _framed(), _limit(site.largest), *_foreign_cookies(), _proxy(site.chat, "3s"))
     return [_host(lan, [api, *texts, rest])]
 
@@ -209,6 +210,13 @@ def _framed() -> Json:
 
 def _no_name() -> Json:
     return {"handler": "headers", "response": {"delete": ["Server"], "deferred": True}}
+
+
+def _too_large(largest: int) -> Json:
+    """Say so at once where a request tells its length; for any other the limit cuts it off."""
+    length = "{http.request.header.Content-Length}"
+    match = {"expression": f"{length}.matches('^[0-9]{{1,18}}$') && int({length}) > {largest}"}
+    return {"match": [match], "handle": [_answer(413, "That is too large.\n")], "terminal": True}
 
 
 def _limit(largest: int) -> Json:

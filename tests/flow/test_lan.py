@@ -18,7 +18,7 @@ from tests.support.engines import FakeEngine
 from tests.support.lan import Network, NetworkSignOn
 from tests.support.people import PASSWORD
 from tests.support.programs import need
-from tests.support.sign_on import Browser, Program
+from tests.support.sign_on import Browser, Program, SignOn
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +163,16 @@ def test_people_sign_in_with_cookies_that_only_sign_on_can_set(network: Network,
     found = sign_on.ask("GET", "/.well-known/openid-configuration").json
     assert found["issuer"] == sign_on.issuer
     assert found["token_endpoint"].startswith(f"{sign_on.issuer}/")
+
+
+def test_a_program_on_this_machine_cannot_say_from_where_it_comes(network: Network, sign_on: NetworkSignOn) -> None:
+    """At its TCP port nobody is believed, since others come by the UNIX socket alone."""
+    near = SignOn(network.box, network.identity_port)
+    said = []
+    for place in range(8):
+        browser = Browser(near, headers={"X-Forwarded-For": f"10.1.{place}.1"})
+        said.append(browser.sign_in("bert@example.com", f"wrong-{place}-password").status)
+    assert said[-1] == 429, said
 
 
 def test_sign_on_is_not_on_the_chat_pages_origin(network: Network) -> None:

@@ -18,6 +18,8 @@ from tests.support.engines import FakeEngine
 from tests.support.lan import Network, NetworkSignOn
 from tests.support.programs import need
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def network(box: Box, fake_engine: FakeEngine) -> Network:
@@ -97,10 +99,7 @@ def test_a_port_below_1024_is_not_for_everybody(network: Network) -> None:
 
 
 def test_the_gateway_alone_does_not_listen_to_others_without_encryption(network: Network) -> None:
-    text = network.box.config.read_text()
-    network.box.config.write_text(
-        text.replace("[gateway]\n", '[gateway]\nhost = "0.0.0.0"\n').partition("[identity]")[0]
-    )
+    network.box.configure('host = "0.0.0.0"\n')
     for words in (("up", "--no-prove"), ("serve",)):
         done = network.box.run(*words, code=2)
         assert "lan-insecure" in done.stderr

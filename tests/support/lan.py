@@ -1,4 +1,4 @@
-"""A box on the network, as far as one machine goes: real Caddy on loopback, reached by its name with its certificate."""
+"""A box on the network, as far as one machine goes: real Caddy on loopback, reached by its name."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_devices_that_trust_it_believe_it_of_no_other_name(
     home: Home, tmp_path: Path, name: x509.GeneralName, asked: str
 ) -> None:
     mine = authority.ensure(home, HOST)
-    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation|excluded subtree violation"):
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"permitted subtree violation|excluded subtree violation"):
         shaken_hands(vouched(home, name, tmp_path), mine.pem, asked)
 
 
