@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -105,15 +106,11 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
     )
     parts.callback(switchboard.close)
-    counted, energy, sampler = (
-        Metrics(_gauges(switchboard, ledger, books)),
-        EnergyMeter(),
-        Sampler(MachineReader().read),
-    )
+    counted = Metrics(_gauges(switchboard, ledger, books))
+    energy, sampler = EnergyMeter(), Sampler(MachineReader().read)
     parts.callback(sampler.close)
     doorkeeper = Doorkeeper(credentials)
-    for work in (metering(energy, sampler), doorkeeper.keep()):
-        parts.callback(asyncio.get_running_loop().create_task(work).cancel)
+    _meanwhile(parts, metering(energy, sampler), doorkeeper.keep())
 
     def admit(request: Request) -> None:
         permit(credentials.resolve(request.credential(), request.peer), "metrics", ())
@@ -138,6 +135,12 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         max_body=service.max_body,
         queue_s=service.queue_s,
     )
+
+
+def _meanwhile(parts: AsyncExitStack, *works: Coroutine[Any, Any, None]) -> None:
+    """Do all of this beside what is asked for, until `parts` are closed."""
+    for work in works:
+        parts.callback(asyncio.get_running_loop().create_task(work).cancel)
 
 
 def _gauges(switchboard: Switchboard, ledger: LedgerWriter, books: Bookkeeper) -> Gauges:

@@ -88,7 +88,7 @@ class AccessTokens:
 
         try:
             token = jwt.decode(secret, self._public(), algorithms=[ALGORITHM])
-        except (JoseError, ValueError) as error:
+        except (JoseError, TypeError, ValueError) as error:
             raise _refused("It is not signed by this appliance's sign-on") from error
         claims = token.claims
         if token.header.get("typ") != TYPE or claims.get("aud") != AUDIENCE or claims.get("iss") != self._issuer:

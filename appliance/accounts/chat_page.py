@@ -112,7 +112,7 @@ def _vouched(voucher: str, key: str) -> dict[str, Any]:
         if len(voucher) > _LONGEST:
             raise ValueError("longer than any that the page signs")
         claims = jwt.decode(voucher, OctKey.import_key(key), algorithms=[ALGORITHM]).claims
-    except (JoseError, ValueError) as error:
+    except (JoseError, TypeError, ValueError) as error:
         raise _refused("For whom it asks is not signed by the chat page") from error
     if claims.get("iss") != VOUCHES or type(claims.get("exp")) is not int:
         raise _refused("For whom it asks was not signed for that")

@@ -11,6 +11,7 @@ from appliance.cli.output import document, say, write
 
 if TYPE_CHECKING:
     from appliance.config.settings import Settings
+    from appliance.errors import ApplianceError
 
 
 def hand_over(
@@ -21,13 +22,14 @@ def hand_over(
     It is stored by now, so a mail that does not go out loses nothing.
     """
     settings = settings_of(home_of(context))
-    problem = _send(settings, found, purpose, language) if mail and settings.mail.server else None
-    mailed = mail and settings.mail.server is not None and problem is None
+    wanted = mail and settings.mail.server is not None
+    problem = _send(settings, found, purpose, language) if wanted else None
+    mailed = wanted and problem is None
     if as_json:
-        document({**found, "mailed": mailed, "mail_problem": problem})
+        document({**found, "mailed": mailed, "mail_problem": problem and problem.to_json()})
         return
     if problem is not None:
-        say(problem)
+        say(f"{problem.sentence} {problem.hint}")
     if mailed:
         say(
             f"A mail with the link is on its way to {found['name']} <{found['email']}>. It works once, {_until(found)}."
@@ -41,21 +43,25 @@ def hand_over(
         say("It is a path below the address of the sign-on page.")
 
 
-def _send(settings: Settings, found: dict[str, Any], purpose: str, language: str) -> str | None:
+def _send(settings: Settings, found: dict[str, Any], purpose: str, language: str) -> ApplianceError | None:
     """Why it could not be sent; None where it was."""
     from appliance.control.mail import send
     from appliance.errors import ApplianceError
     from appliance.identity.pages import Pages
 
     if not found["link"].startswith("http"):
-        return "No mail was sent: sign-on is switched off, so the link leads nowhere yet."
+        return ApplianceError(
+            "sign-on-off",
+            "No mail was sent: sign-on is switched off, so the link leads nowhere yet.",
+            "Set `enabled = true` under [identity] in the settings.",
+        )
     pages = Pages()
     words = pages.say(pages.language(language or settings.mail.language))
     text = words[f"mail_{purpose}"].format(name=found["name"], link=found["link"], until=_moment(found))
     try:
         send(settings.mail, found["email"], found["name"], words[f"mail_{purpose}_title"], text)
     except ApplianceError as error:
-        return f"{error.sentence} {error.hint}"
+        return error
     return None
 
 

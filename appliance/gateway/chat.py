@@ -44,7 +44,8 @@ FORWARDED: Final = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host
 
 async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:
     """Answer one request of whoever its credential stands for."""
-    principal = box.credentials.resolve(request.credential(), request.peer, _voucher(request))  # 1 authenticate
+    voucher = _voucher(request) if endpoint.role else None
+    principal = box.credentials.resolve(request.credential(), request.peer, voucher)  # 1 authenticate
     await serve(endpoint, box, principal, request, send)
 
 
@@ -68,7 +69,10 @@ async def serve(endpoint: Endpoint, box: Box, principal: Principal, request: Req
 
 
 def _voucher(request: Request) -> str | None:
-    """For whom the chat page asks. Whoever asks through a proxy is not the chat page, which stands beside us."""
+    """For whom the chat page asks, where it does not do so with their own token: embeddings and sorting.
+
+    Whoever asks through a proxy is not the chat page, which stands beside us.
+    """
     said = [value for name, value in request.scope["headers"] if name == VOUCHER]
     if len(said) != 1 or any(request.header(name) is not None for name in FORWARDED):
         return None

@@ -15,6 +15,7 @@ from appliance.policy.principals import Principal
 # Between two looks at whether a command has changed the database, and how long it is taken to be as it was at most.
 _LOOK_S: Final = 0.2
 _AT_LEAST_S: Final = 10.0
+_AFTER_FAILURE_S: Final = 1.0
 # What ends an answer that has begun. A key that has only expired was good when it was asked with.
 _ENDS: Final = frozenset({"key-refused", "suspended"})
 
@@ -40,14 +41,15 @@ class Doorkeeper:
         seen, looked = b"", 0.0
         while True:
             # The mark first: what is read after it is at least as new.
-            mark, now = self._credentials.mark(), loop.time()
+            mark, now, pause_s = self._credentials.mark(), loop.time(), _LOOK_S
             if mark != seen or now > looked + _AT_LEAST_S:
                 try:
                     await self.look()
                     seen, looked = mark, now
                 except Exception:  # noqa: BLE001 - the outermost frame of a task: whatever arrives here must not end it
                     note("bug", "", task="doorkeeper", trace=traceback.format_exc())
-            await asyncio.sleep(_LOOK_S)
+                    pause_s = _AFTER_FAILURE_S
+            await asyncio.sleep(pause_s)
 
     async def look(self) -> None:
         """Ask once for each credential that something is under way for, with others in between."""

@@ -33,7 +33,7 @@ def discovery(services: Services, visit: Visit) -> Answer:
 
 
 def discovery_inside(services: Services, visit: Visit) -> Answer:
-    """The same for a program on this machine: what it asks itself it asks here, without a proxy, name or certificate."""
+    """The same for a program on this machine: what it asks itself it asks here, with neither name nor certificate."""
     return answer(200, about(services.issuer, services.inside), [_JSON, _FOR_AN_HOUR])
 
 

@@ -137,7 +137,7 @@ class Provider(AuthorizationServer):
             return self._held(kept.family_id, "refresh_token", None, used=kept.used_at is not None)
         try:
             found = jwt.decode(token, self.ring.public(), algorithms=[ALGORITHM])
-        except (JoseError, ValueError):
+        except (JoseError, TypeError, ValueError):
             return None
         said = found.claims
         if found.header.get("typ") != TYPE or said.get("iss") != self.issuer or said.get("aud") != AUDIENCE:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
 
 _WAIT_MS = 120_000
+# Sizes of an answer that is seen to grow.
+_ENOUGH = 12
 _OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
 
 
@@ -69,21 +71,24 @@ def _signs_in(page: Page, asked: dict[str, Any], shots: Path) -> dict[str, Any]:
 
 
 def _asks(page: Page, asked: dict[str, Any], shots: Path) -> dict[str, Any]:
-    """Ask, and look at the answer as it grows."""
+    """Ask, and look at the answer as it grows; once it has grown enough, stop it."""
     page.locator("#chat-input").click()
     page.keyboard.type(asked["question"])
     page.locator("#send-message-button").click()
     answer = page.locator(".chat-assistant").last
     answer.wait_for()
     seen: list[str] = []
+    stopped = False
     deadline = time.monotonic() + _WAIT_MS / 1000
     # It can be asked for anew once it is whole.
-    while page.locator('button[aria-label="Regenerate"]').count() == 0 or not seen:
+    while page.locator('button[aria-label="Regenerate"]').count() == 0:
         text = answer.inner_text().strip()
         if text and text not in seen[-1:]:
             seen.append(text)
-        if len(seen) == 3:
+        if len(seen) >= _ENOUGH and not stopped:
             page.screenshot(path=shots / "3-answer-grows.png")
+            page.locator('button[aria-label="Stop"]').click()
+            stopped = True
         assert time.monotonic() < deadline, "the answer did not end"
         page.wait_for_timeout(20)
     page.wait_for_timeout(1000)

@@ -64,7 +64,7 @@ def test_every_command_is_an_act_that_somebody_may_do() -> None:
     assert {name for _, name, _ in commands()} == set(COMMANDS)
     # What no command is: that, people do for themselves, or it comes with what does it.
     rest = {*Permission} - {*COMMANDS.values()}
-    assert rest <= {"chat", "own-account", "owners-write", "updates", "backup"}
+    assert rest <= {"chat", "own-account", "own-factors", "owners-write", "updates", "backup"}
 
 
 @pytest.mark.parametrize("name", [name for name, act in COMMANDS.items() if act is not None])

@@ -76,6 +76,14 @@ def test_who_asks_for_the_link_itself_gets_it(mailing: Box, server: MailServer) 
     assert server.came == []
 
 
+def test_while_sign_on_is_off_nothing_is_mailed(box: Box, server: MailServer) -> None:
+    configure(box, server)
+    box.config.write_text(box.config.read_text().replace("enabled = true", "enabled = false"))
+    found = box.document("users", "invite", "dora@example.com", env=trusting(server))
+    assert (found["mailed"], found["mail_problem"]["code"]) == (False, "sign-on-off")
+    assert server.came == []
+
+
 @pytest.mark.parametrize("trouble", ["certificate", "password", "mailbox", "secret", "gone"])
 def test_a_link_that_could_not_be_mailed_is_shown(box: Box, server: MailServer, trouble: str) -> None:
     there = replace(server, port=free_port()) if trouble == "gone" else server
@@ -93,8 +101,10 @@ def test_a_link_that_could_not_be_mailed_is_shown(box: Box, server: MailServer, 
     }
     found = box.document("users", "invite", f"{name}@example.com", env=env)
     assert not found["mailed"]
-    assert said[trouble] in found["mail_problem"]
-    assert found["mail_problem"].endswith("Mend [mail] in the settings, or send the link yourself.")
+    problem = found["mail_problem"]
+    assert problem["code"] == "mail-failed"
+    assert said[trouble] in problem["message"]
+    assert problem["hint"] == "Mend [mail] in the settings, or send the link yourself."
     assert "/welcome/" in found["link"]
     assert PASSWORD not in str(found)
     assert server.came == []

@@ -125,6 +125,9 @@ ELSEWHERE = [
     EVIL,
     "//evil.example",
     "///evil.example",
+    "//evil.example/device",
+    "https://evil.example/authorize?client_id=x",
+    "/\\evil.example/device",
     "\\\\evil.example",
     "/\\evil.example",
     "/\t/evil.example",
@@ -313,15 +316,15 @@ def test_token_in_a_log(sign_on: SignOn, wiki: Program, anna: Browser) -> None:
     }  # fmt: skip
     # Each of them where it belongs, and where it does not.
     for value in secret.values():
-        headers = {"Authorization": f"Bearer {value}", "Cookie": f"appliance-session={quote(value)}"}
+        headers = {"Authorization": f"Bearer {quote(value)}", "Cookie": f"appliance-session={quote(value)}"}
         box.get("/v1/models", quote(value))
         for path in ("/userinfo", "/", "/authorize", "/device", f"/sign-in?{urlencode({'to': value, 'x': value})}"):
-            sign_on.ask("GET", path, headers={"Authorization": quote(headers["Authorization"]), "X": quote(value)})
+            sign_on.ask("GET", path, headers=headers)
         for path in ("/token", "/revoke", "/introspect", "/device-authorization", "/sign-out", "/sign-in"):
             form = {"client_id": value, "client_secret": value, "code": value, "id_token_hint": value, "token": value}
             sign_on.ask("POST", path, form | {"grant_type": value})
-    for method, form in (("POST", {"password": typed}), ("PUT", {}), ("HEAD", None), ("DELETE", None)):
-        sign_on.ask(method, unused, form)
+    for method in ("POST", "PUT", "HEAD", "DELETE"):
+        sign_on.ask(method, unused, {"password": typed} if method == "POST" else None)
     Browser(sign_on).sign_in("emil@example.com", typed)
     wiki.exchange(code, code_verifier="a" * 43)
     box.post(b"not json", secret["key"])

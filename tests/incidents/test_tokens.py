@@ -71,7 +71,8 @@ def by_hand(header: dict[str, Any], said: dict[str, Any], key: Any) -> str:
     """A token with a header that no library would write; `key` is RSA's, some bytes, or None for no signature."""
     text = f"{part(header)}.{part(said)}"
     if isinstance(key, RSAKey):
-        return f"{text}.{part(key.raw_value.sign(text.encode(), PKCS1v15(), SHA256()))}"
+        assert key.private_key is not None
+        return f"{text}.{part(key.private_key.sign(text.encode(), PKCS1v15(), SHA256()))}"
     return f"{text}.{'' if key is None else part(hmac.digest(key, text.encode(), 'sha256'))}"
 
 
@@ -115,7 +116,7 @@ def forgeries(sign_on: SignOn, good: str, thief: Thief) -> dict[str, str]:
 
 
 def test_alg_none_and_all_its_relatives(sign_on: SignOn, wiki: Program, anna: Browser, thief: Thief) -> None:
-    """Elsewhere a token chose how it is checked: by nothing, by the public key as a secret, by a key that it brought."""
+    """Elsewhere a token chose how it is checked: by nothing, by the public key as a secret, by a key that it brings."""
     tokens = wiki.tokens(anna)
     good = tokens["access_token"]
     assert sign_on.box.get("/v1/models", forged(sign_on, good))[0] == 200

@@ -32,11 +32,12 @@ class ChatPage:
         return f"{self.sign_on.settings}[chat]\nenabled = true\nport = {self.port}\n"
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Said:
-        """One request as it stands: nothing is followed, nothing is kept."""
+        """One request as it stands, of JSON or bytes: nothing is followed, nothing is kept."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **(headers or {})}
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), sent)
+            data = body if isinstance(body, bytes) or body is None else json.dumps(body)
+            connection.request(method, path, data, sent)
             response = connection.getresponse()
             found = response.getheaders()
             return Said(
@@ -81,6 +82,16 @@ class Visitor:
         """One request of the page's scripts."""
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         return self.page.ask(method, path, body, {"Authorization": f"Bearer {self.token}", "Cookie": cookie})
+
+    def uploads(self, name: str, text: str) -> str:
+        """The id of a document that was put there and taken in."""
+        mark = "a-boundary-of-a-test"
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        body = f"{head}Content-Type: text/plain\r\n\r\n{text}\r\n--{mark}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={mark}", "Authorization": f"Bearer {self.token}"}
+        said = self.page.ask("POST", "/api/v1/files/?process=true&process_in_background=false", body, headers)
+        assert said.status == 200, said.text
+        return str(said.json["id"])
 
     def reads(self, question: str, **more: Any) -> Iterator[str]:
         """The pieces of an answer as they come."""

@@ -36,7 +36,7 @@ def test_without_a_network_all_addresses_are_of_this_machine() -> None:
 
 def test_on_the_network_all_addresses_follow_from_one_name() -> None:
     assert parsed(ON) == Addresses(
-        "https://ai.local/v1", "https://ai.local:8444", "https://ai.local", "http://ai.local/trust"
+        "https://ai.local/v1", "https://ai.local:8444", "", "https://ai.local", "http://ai.local/trust"
     )
 
 
@@ -45,9 +45,17 @@ def test_ports_that_browsers_do_not_assume_are_named() -> None:
     assert parsed(text) == Addresses(
         "https://ki.firma.example:8443/v1",
         "https://ki.firma.example:9000",
+        "",
         "https://ki.firma.example:8443",
         "http://ki.firma.example:8080/trust",
     )
+
+
+def test_the_chat_page_stands_where_people_come_to() -> None:
+    chat = "[chat]\nenabled = true\n"
+    assert parsed(ON.replace("[lan]", f"{chat}[lan]")).chat == "https://ai.local"
+    assert "it is https://ai.local" in refused(ON.replace("[lan]", f'{chat}url = "https://chat.local"\n[lan]'))
+    assert parsed(f"[identity]\nenabled = true\n{chat}").chat == "http://127.0.0.1:8090"
 
 
 def test_sign_on_is_needed_and_has_no_address_of_its_own_choice() -> None:
