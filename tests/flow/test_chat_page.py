@@ -207,14 +207,16 @@ def answers(page: ChatPage) -> bool:
         return False
 
 
-def test_without_an_engine_for_search_a_document_goes_into_the_question_whole(page: ChatPage, anna: Visitor) -> None:
-    """The last one: it starts all anew. Who was signed in still is."""
+def test_without_an_engine_for_search_a_document_goes_into_the_question_whole(page: ChatPage) -> None:
+    """It starts all anew, so it comes last. Who was signed in still is."""
     box = page.sign_on.box
+    olga = Visitor(page, Browser(page.sign_on))
+    olga.enters("olga@example.com")
     box.run("down")
     box.configure(f"{page.settings}{CHAT}")
     box.run("up", "--no-prove", timeout=600)
-    kept = anna.uploads("more.txt", PARKING * 20)
-    assert "".join(anna.reads(QUESTION, max_tokens=8))
+    kept = olga.uploads("more.txt", PARKING * 20)
+    assert "".join(olga.reads(QUESTION, max_tokens=8))
     alone = box.rows(1)[0]["prompt_tokens"]
-    assert "".join(anna.reads(QUESTION, max_tokens=8, files=[{"type": "file", "id": kept}]))
+    assert "".join(olga.reads(QUESTION, max_tokens=8, files=[{"type": "file", "id": kept}]))
     assert box.rows(1)[0]["prompt_tokens"] > alone + 200
