@@ -163,6 +163,9 @@ def test_very_long_and_strange_inputs(sign_on: SignOn, wiki: Program, anna: Brow
             continue
         anna.ask("POST", path, dict.fromkeys(FIELDS, value) if fits else {"token": value})
         for name in FIELDS:
+            # The one would sign out; the other would be a wrong try to sign in, of which a network has so many.
+            if (path, name) in (("/sign-out", "decision"), ("/sign-in", "email")):
+                continue
             if (name in known) is not (path in ("/device", "/sign-in", "/sign-out")):
                 anna.ask("POST", path, known | {name: value})
     for name in FIELDS[10:] if fits else ():
