@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from appliance.config.federation import UpstreamSettings
 from appliance.config.settings import (
     CloudModelSettings,
     CloudSettings,
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.providers.NAME": ProviderSettings,
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
+    "identity.providers.NAME": UpstreamSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

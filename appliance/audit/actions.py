@@ -36,6 +36,8 @@ class Action(StrEnum):
     PERSON_INVITED = "person-invited"
     PERSON_RESET = "person-reset"
     PERSON_REMOVED = "person-removed"
+    PERSON_LINKED = "person-linked"
+    PERSON_UNLINKED = "person-unlinked"
     ROLE_CHANGED = "role-changed"
     GROUP_ADDED = "group-added"
     GROUP_REMOVED = "group-removed"
@@ -108,6 +110,16 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.PERSON_REMOVED: Kind(
         "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")
+    ),
+    Action.PERSON_LINKED: Kind(
+        "An account elsewhere was found to be somebody's: with it they sign in.",
+        "{target} signs in with their account at {source}",
+        ("source",),
+    ),
+    Action.PERSON_UNLINKED: Kind(
+        "Somebody's accounts elsewhere were forgotten.",
+        "{target}'s accounts elsewhere were forgotten by {actor}",
+        ("accounts",),
     ),
     Action.ROLE_CHANGED: Kind("Somebody got another role.", "{target} is {after} now, by {actor}", ("before", "after")),
     Action.GROUP_ADDED: Kind("A group was made.", "the group {target} was made by {actor}"),

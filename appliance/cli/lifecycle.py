@@ -162,6 +162,7 @@ def identity(
 
     Example: appliance --config my.toml --state /tmp/state identity --port 9001
     """
+    from appliance.control.federation import upstreams_of
     from appliance.errors import ApplianceError
     from appliance.identity.wiring import Place
 
@@ -171,7 +172,8 @@ def identity(
         raise ApplianceError(
             "sign-on-off", "Sign-on is switched off.", "Set `enabled = true` under [identity] in the settings."
         )
-    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer)
+    upstreams = upstreams_of(settings)
+    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, upstreams)
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 
 

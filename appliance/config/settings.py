@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from appliance.config.federation import UpstreamSettings, check_names
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
 from appliance.units import GIB, MIB, parse_bytes, parse_money
@@ -236,9 +237,13 @@ class IdentitySettings(Section):
         description="Address by which browsers and programs know it, as `https://ai.example.com:8443`, without a slash "
         "at the end. It is part of every token. Without one it is only for this machine.",
     )
+    providers: dict[str, UpstreamSettings] = Field(
+        default_factory=dict, description="Other providers that people may sign in with, by name."
+    )
 
     @model_validator(mode="after")
     def _is_safe(self) -> IdentitySettings:
+        check_names(list(self.providers))
         if self.host not in _LOOPBACK:
             raise ValueError("sign-on listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy")
         if urlsplit(self.issuer).scheme != "https" and urlsplit(self.issuer).hostname not in _LOOPBACK:

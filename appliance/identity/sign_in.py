@@ -9,7 +9,7 @@ import math
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from sqlmodel import Session
 
@@ -48,6 +48,7 @@ class Refused:
     word: str
     status: int = 403
     minutes: int = 0
+    label: str = ""
 
 
 def page(services: Services, visit: Visit) -> Answer:
@@ -61,10 +62,10 @@ def sign_in(services: Services, visit: Visit) -> Answer:
     check_form(visit, services.issuer)
     to, half = onward(visit.field("to")), visit.field("half")
     if half:
-        person_id = services.halves.take(half)
-        if person_id is None:
+        taken = services.halves.take(half)
+        if taken is None:
             return onward_to(sign_in_at(to))
-        return _with_code(services, visit, person_id, half, to)
+        return _with_code(services, visit, *taken, half, to)
     email = visit.field("email").strip().casefold()[:254]
     found = _by_password(services, visit, email)
     if isinstance(found, Refused):
@@ -74,11 +75,16 @@ def sign_in(services: Services, visit: Visit) -> Answer:
     return welcome(services, visit, found.id, "pwd", to)
 
 
-def ask_for_code(services: Services, visit: Visit, person_id: str, to: str) -> Answer:
-    """The form for the code, to somebody whose password was right; or take the code that came with it."""
-    half = services.halves.begin(person_id)
+def refused(services: Services, visit: Visit, to: str, word: str, *, status: int = 403, label: str = "") -> Answer:
+    """The form once more, to somebody who came by another provider and is not let in; `label` is that provider's."""
+    return _form(services, visit, to, Refused(word, status, label=label))
+
+
+def ask_for_code(services: Services, visit: Visit, person_id: str, to: str, means: str = "pwd") -> Answer:
+    """The form for the code, to somebody whose first proof was right; or take the code that came with it."""
+    half = services.halves.begin(person_id, means)
     if visit.field("code"):
-        return _with_code(services, visit, person_id, half, to)
+        return _with_code(services, visit, person_id, means, half, to)
     return _code_form(services, visit, half, to)
 
 
@@ -106,7 +112,7 @@ def _by_password(services: Services, visit: Visit, email: str) -> Person | Refus
     return person if may else Refused("no_pages")
 
 
-def _with_code(services: Services, visit: Visit, person_id: str, half: str, to: str) -> Answer:
+def _with_code(services: Services, visit: Visit, person_id: str, means: str, half: str, to: str) -> Answer:
     """The second proof: a code of the authenticator, or one for when it is lost."""
     with services.sessions.reading() as session:
         email = session.get_one(Person, person_id).email
@@ -123,7 +129,7 @@ def _with_code(services: Services, visit: Visit, person_id: str, half: str, to: 
         return _code_form(services, visit, half, to, Refused("code_wrong"))
     services.halves.end(half)
     services.was_right(attempt)
-    return welcome(services, visit, person_id, "pwd otp", to)
+    return welcome(services, visit, person_id, f"{means} otp", to)
 
 
 def welcome(services: Services, visit: Visit, person_id: str, means: str, to: str) -> Answer:
@@ -175,7 +181,11 @@ def _asked_for(to: str) -> dict[str, str]:
 def _form(services: Services, visit: Visit, to: str, refused: Refused | None = None, email: str = "") -> Answer:
     with services.sessions.reading() as session:
         program, origin = onward_origin(session, to)
-    return _shown(services, visit, "sign_in", refused, origin, to=to, email=email, program=program)
+    others = [
+        (f"/sign-in/with/{one.terms.name}?to={quote(to, safe='')}", one.terms.label)
+        for one in services.upstreams.values()
+    ]
+    return _shown(services, visit, "sign_in", refused, origin, to=to, email=email, program=program, others=others)
 
 
 def _code_form(services: Services, visit: Visit, half: str, to: str, refused: Refused | None = None) -> Answer:
@@ -187,7 +197,7 @@ def _code_form(services: Services, visit: Visit, half: str, to: str, refused: Re
 def _shown(services: Services, visit: Visit, name: str, refused: Refused | None, origin: str, **values: Any) -> Answer:
     problem, status = "", 200
     if refused is not None:
-        problem = services.say(visit)[refused.word].format(minutes=refused.minutes)
+        problem = services.say(visit)[refused.word].format(minutes=refused.minutes, label=refused.label)
         status = refused.status
     token = form_token(visit, services.issuer)
     return services.pages.page(name, services.language(visit), status, origin, problem=problem, token=token, **values)

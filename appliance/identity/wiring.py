@@ -17,11 +17,14 @@ from appliance.http.listen import listen
 from appliance.identity.app import Application, Threads
 from appliance.identity.pages import Pages
 from appliance.identity.services import Keys, Services
+from appliance.identity.upstream import UpstreamClient
 from appliance.identity.watch import Watch
+from appliance.policy.federation import Upstream
 from appliance.store.locks import Lock
 from appliance.store.sessions import Sessions
 
 _THREADS: Final = 8
+_AWAY_THREADS: Final = 4
 _GRACE_S: Final = 5
 
 
@@ -34,6 +37,7 @@ class Place:
     host: str
     port: int
     issuer: str
+    upstreams: tuple[Upstream, ...] = ()
 
     def to_json(self) -> str:
         """One line of text."""
@@ -42,7 +46,9 @@ class Place:
 
 def place_from_json(text: str) -> Place:
     """Read what `Place.to_json` wrote."""
-    return Place(**json.loads(text))
+    found = json.loads(text)
+    found["upstreams"] = tuple(Upstream(**one) for one in found["upstreams"])
+    return Place(**found)
 
 
 def serve(place: Place) -> None:
@@ -63,12 +69,17 @@ def serve(place: Place) -> None:
     listener = listen(place.host, place.port, "identity.port")
     sessions = Sessions(home.database)
     watch = Watch(home)
-    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake)
+    upstreams = {one.name: UpstreamClient(one) for one in place.upstreams}
+    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake, upstreams=upstreams)
     watch.services = services
-    with ThreadPoolExecutor(_THREADS, "usual") as usual, ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow:
+    with (
+        ThreadPoolExecutor(_THREADS, "usual") as usual,
+        ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow,
+        ThreadPoolExecutor(_AWAY_THREADS, "away") as away,
+    ):
         watch.start()
         try:
-            _server(Application(services, Threads(usual, slow))).run(sockets=[listener])
+            _server(Application(services, Threads(usual, slow, away))).run(sockets=[listener])
         finally:
             watch.stop()
     sessions.close()

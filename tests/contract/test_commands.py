@@ -31,6 +31,8 @@ READING = {
     "audit verify",
     "budgets list",
     "batches list",
+    "sign-in check",
+    "users show",
 }
 DESTRUCTIVE = {
     "audit restart",
@@ -56,6 +58,7 @@ ACTING = {
     "users add",
     "users invite",
     "users reset",
+    "users unlink",
     "users role",
     "users disable",
     "users enable",
