@@ -139,6 +139,7 @@ def test_an_account_here_is_linked_by_a_verified_address_of_a_domain_that_the_pr
     ):
         said = through(upstream, Browser(fed), claims={"sub": "anna-1", "email": "anna@example.com", **claims})
         assert (said.status, "has no access here" in said.text) == (403, True), claims
+        assert '"account-not-vouched"' in why(fed)
     # Entra says it in a way of its own.
     entra = {"sub": "anna-1", "email": "Anna@Example.com", "email_verified": None, "xms_edov": "1"}
     browser = Browser(fed)
