@@ -122,6 +122,8 @@ KINDS: Final[dict[str, Kind]] = {
     "provider-refused": _http(502, _SERVER, "The answer of the provider that people sign in with is not to be trusted"),
     "provider-secret-bad": _http(503, _SERVER, "Our secret at the provider that people sign in with cannot be used"),
     "provider-not-found": _cli("No provider of that name is in the settings", WRONG_USE),
+    "directory-unreachable": _http(503, _SERVER, "The company's directory does not answer, or not as it must"),
+    "directory-refused": _http(503, _SERVER, "The company's directory does not let us look people up"),
     "account-not-vouched": _http(403, _NOT_ALLOWED, "No account here goes with the one at another provider"),
     "sign-in-refused": _cli("Address, password or code is not right"),
     # Budgets, as the admin handles them.

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from appliance.config.federation import UpstreamSettings
+from appliance.config.federation import DirectorySettings, UpstreamSettings
 from appliance.config.settings import (
     CloudModelSettings,
     CloudSettings,
@@ -41,6 +41,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
     "identity.providers.NAME": UpstreamSettings,
+    "identity.directory": DirectorySettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})
@@ -76,6 +77,8 @@ def heading(table: str) -> str:
 
 def _kind(field: FieldInfo) -> str:
     """A setting's type and range in words."""
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return "a table, see below"
     written = _written(field)
     if written:
         return written

@@ -6,12 +6,13 @@ vouches for it: whoever could set an address of their choice there would else be
 
 from __future__ import annotations
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
-from appliance.accounts import groups, people
+from appliance.accounts import groups, people, suspension
 from appliance.accounts.api_keys import digest
 from appliance.accounts.federation_tables import ForeignAccount, RemovedAddress
 from appliance.accounts.people_tables import Group, Membership, Person
+from appliance.accounts.tables import Suspension
 from appliance.audit.actions import Action
 from appliance.audit.acts import Acts
 from appliance.audit.log import note
@@ -32,10 +33,11 @@ def admit(acts: Acts, who: Vouched) -> Person:
     if person is None or person.removed_at is not None:
         person = _by_address(acts, who)
         known = _link(acts, person, who, known)
+    assert known is not None
+    _let_in(acts, known, person)
     people.must_not_be_shut_out(session, person)
     if person.email.rpartition("@")[2] not in who.domains:
         raise _stranger(f"{person.login} has an address here that {who.source} does not vouch for")
-    assert known is not None
     known.seen_at = now_us()
     synchronise(acts, person, who.source, who.groups)
     session.flush()
@@ -61,6 +63,44 @@ def synchronise(acts: Acts, person: Person, source: str, wanted: frozenset[str])
             continue
         groups.join(session, group, person, given_by=source)
         acts.note(Action.GROUP_JOINED, person.login, group=name, team=person.team)
+
+
+def of_source(session: Session, source: str) -> list[ForeignAccount]:
+    """The accounts at a source of those who are here."""
+    here = select(Person.id).where(col(Person.removed_at).is_(None))
+    mine = (ForeignAccount.source == source, col(ForeignAccount.person_id).in_(here))
+    return list(session.exec(select(ForeignAccount).where(*mine)))
+
+
+def follow(acts: Acts, source: str, subject: str, *, is_there: bool) -> bool:
+    """Shut somebody out whose account at a source has ended, or let them in who was so; whether anything changed.
+
+    Whom somebody here has shut out, the source does not let in. Raises last-owner.
+    """
+    known = acts.session.get(ForeignAccount, (source, subject))
+    person = acts.session.get(Person, known.person_id) if known is not None else None
+    if known is None or person is None or person.removed_at is not None:
+        return False
+    if is_there:
+        return _let_in(acts, known, person)
+    if acts.session.get(Suspension, (suspension.USER, person.login)) is not None:
+        return False
+    suspension.suspend(acts.session, suspension.USER, person.login)
+    known.shut_out_at = now_us()
+    acts.note(Action.SUSPENDED, person.login, kind="user", why=f"gone-from-{source}")
+    return True
+
+
+def _let_in(acts: Acts, known: ForeignAccount, person: Person) -> bool:
+    """Let somebody in who was only shut out because their account there had ended; it has not any more."""
+    if known.shut_out_at is None:
+        return False
+    known.shut_out_at = None
+    if acts.session.get(Suspension, (suspension.USER, person.login)) is None:
+        return False
+    suspension.resume(acts.session, suspension.USER, person.login)
+    acts.note(Action.RESUMED, person.login, kind="user", why=f"back-in-{known.source}")
+    return True
 
 
 def unlink(session: Session, person: Person) -> int:

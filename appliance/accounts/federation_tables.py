@@ -11,7 +11,8 @@ from sqlmodel import BigInteger, Field, SQLModel
 class ForeignAccount(SQLModel, table=True):
     """Somebody's account elsewhere. `source` is the issuer of a provider, `subject` what it knows them by, for ever.
 
-    It stays when the person is removed, so that they stay out.
+    It stays when the person is removed, so that they stay out. `shut_out_at` is when the person was shut out because
+    the account there had ended; None where it had not, or somebody here did so themselves.
     """
 
     __tablename__ = "foreign_account"
@@ -21,6 +22,7 @@ class ForeignAccount(SQLModel, table=True):
     person_id: str = Field(foreign_key="person.id", index=True)
     linked_at: int = Field(sa_type=BigInteger)
     seen_at: int = Field(sa_type=BigInteger)
+    shut_out_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class RemovedAddress(SQLModel, table=True):

@@ -127,6 +127,9 @@ def disable(session: Session, person: Person) -> Suspension:
 
     It is the same suspension that keys have (decision 0022), so that there is one switch for all kinds of credentials.
     """
+    for one in session.exec(select(ForeignAccount).where(ForeignAccount.person_id == person.id)):
+        # Done by hand, it is not undone by a directory in which they are back.
+        one.shut_out_at = None
     return suspension.suspend(session, suspension.USER, person.login)
 
 

@@ -92,8 +92,12 @@ KINDS: dict[Action, Kind] = {
     Action.KEY_REVOKED: Kind(
         "A key was made useless.", "{owner}'s key {target} was revoked by {actor}", ("owner", "team")
     ),
-    Action.SUSPENDED: Kind("An owner or a team was shut out.", "{kind} {target} was shut out by {actor}", ("kind",)),
-    Action.RESUMED: Kind("An owner or a team was let in again.", "{kind} {target} was let in by {actor}", ("kind",)),
+    Action.SUSPENDED: Kind(
+        "An owner or a team was shut out.", "{kind} {target} was shut out by {actor}", ("kind", "why")
+    ),
+    Action.RESUMED: Kind(
+        "An owner or a team was let in again.", "{kind} {target} was let in by {actor}", ("kind", "why")
+    ),
     Action.PERSON_ADDED: Kind(
         "Somebody got an account.", "{target} got an account as {role} from {actor}", ("role", "groups", "password")
     ),

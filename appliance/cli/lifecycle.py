@@ -162,7 +162,7 @@ def identity(
 
     Example: appliance --config my.toml --state /tmp/state identity --port 9001
     """
-    from appliance.control.federation import upstreams_of
+    from appliance.control.federation import directory_of, upstreams_of
     from appliance.errors import ApplianceError
     from appliance.identity.wiring import Place
 
@@ -172,8 +172,10 @@ def identity(
         raise ApplianceError(
             "sign-on-off", "Sign-on is switched off.", "Set `enabled = true` under [identity] in the settings."
         )
-    upstreams = upstreams_of(settings)
-    place = Place(str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, upstreams)
+    place = Place(
+        str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer,
+        upstreams_of(settings), directory_of(settings),
+    )  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 
 

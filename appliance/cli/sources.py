@@ -12,6 +12,7 @@ from appliance.cli.people_words import shown
 
 if TYPE_CHECKING:
     from appliance.config.paths import Home
+    from appliance.policy.directory import Directory
     from appliance.policy.federation import Upstream
 
 app = typer.Typer(help="Other places that people sign in with.", no_args_is_help=True, rich_markup_mode=None)
@@ -29,23 +30,28 @@ def check(
 
     Example: appliance sign-in check
     """
-    from appliance.control.federation import upstreams_of
+    from appliance.control.federation import directory_of, upstreams_of
     from appliance.errors import ApplianceError
 
     home = home_of(context)
-    known = {one.name: one for one in upstreams_of(settings_of(home).identity)}
+    settings = settings_of(home).identity
+    known: dict[str, Upstream | Directory] = {one.name: one for one in upstreams_of(settings)}
+    directory = directory_of(settings)
+    if directory is not None:
+        known["directory"] = directory
     if name is not None and name not in known:
         raise ApplianceError(
             "provider-not-found",
-            f"There is no [identity.providers.{name}] in the settings.",
+            f"There is no provider '{name}' in the settings.",
             f"There are: {', '.join(known) or 'none'}.",
         )
-    found = [_checked(home, one) for one in known.values() if name in (None, one.name)]
+    found = [_checked(home, known[one]) for one in known if name in (None, one)]
     if as_json:
         document(found)
         return
     for one in found:
-        say(f"{one['name']}: all is well. People come back to {one['redirect']}")
+        back = f" People come back to {one['redirect']}" if one["redirect"] else ""
+        say(f"{one['name']}: all is well.{back}")
     if not found:
         say("The settings name no other provider.")
 
@@ -106,17 +112,23 @@ def unlink(context: typer.Context, email: Email, as_json: Json = False) -> None:
         say(f"{found['name']} is linked to no other account any more; there {'was' if count == 1 else 'were'} {count}.")
 
 
-def _checked(home: Home, terms: Upstream) -> dict[str, Any]:
-    """A provider that answers as it must. Raises what is wrong."""
+def _checked(home: Home, terms: Upstream | Directory) -> dict[str, Any]:
+    """A provider or the directory, which answers as it must. Raises what is wrong."""
     from appliance.accounts import groups
+    from appliance.identity.directory import DirectoryClient
     from appliance.identity.upstream import UpstreamClient
+    from appliance.policy.directory import SOURCE, Directory
     from appliance.store.sessions import session
 
-    issuer = settings_of(home).identity.issuer
-    redirect = terms.redirect(issuer)
-    UpstreamClient(terms).check(redirect)
+    if isinstance(terms, Directory):
+        DirectoryClient(terms).check()
+        found = {"name": SOURCE, "issuer": terms.url, "redirect": None, "ok": True}
+    else:
+        redirect = terms.redirect(settings_of(home).identity.issuer)
+        UpstreamClient(terms).check(redirect)
+        found = {"name": terms.name, "issuer": terms.issuer, "redirect": redirect, "ok": True}
     home.prepare()
     with session(home.database) as opened:
         for group in terms.groups.values():
             groups.find(opened, group)
-    return {"name": terms.name, "issuer": terms.issuer, "redirect": redirect, "ok": True}
+    return found

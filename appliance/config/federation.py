@@ -63,6 +63,61 @@ class UpstreamSettings(Section):
         return self
 
 
+class DirectorySettings(Section):
+    """The company's directory (LDAP, Active Directory). Whoever has no password here may sign in with theirs there.
+
+    Without `url` there is none.
+    """
+
+    kind: Literal["active-directory", "openldap"] = Field(
+        "active-directory", description="What it is: the defaults of `filter` and the attributes follow from it."
+    )
+    url: str | None = Field(
+        None, pattern=r"^ldaps?://[A-Za-z0-9_.\[\]:-]+$", description="Its address, as `ldaps://dc1.example.com`."
+    )
+    start_tls: bool = Field(default=False, description="Turn on TLS after connecting: for an address with `ldap://`.")
+    ca_file: str | None = Field(None, pattern="^/", description="File with the CA of its certificate.")
+    base: str = Field("", description="Where people are looked for, as `ou=people,dc=example,dc=com`.")
+    filter: str | None = Field(
+        None, description="Which entry is meant by what somebody types, which stands for `{login}`, escaped."
+    )
+    bind_dn: str = Field("", description="The account that looks people up, as `cn=appliance,dc=example,dc=com`.")
+    bind_password_file: str | None = Field(
+        None,
+        pattern="^/",
+        description="File with its password: an absolute path, mode 0600, owned by the appliance.",
+    )
+    id_attribute: str | None = Field(None, description="What never changes: `objectGUID`, or `entryUUID`.")
+    mail_attribute: str = Field("mail", min_length=1, description="The address.")
+    name_attribute: str | None = Field(None, description="The name: `displayName`, or `cn`.")
+    groups_attribute: str = Field("memberOf", min_length=1, description="The groups, by their whole names (DN).")
+    domains: list[str] = Field(default_factory=list, max_length=100, description=_DOMAINS)
+    role: Literal["staff", "auditor"] = Field("staff", description=_ROLE)
+    groups: dict[str, str] = Field(
+        default_factory=dict,
+        description='Which of our groups theirs stand for, as `{"cn=sales,ou=groups,dc=example,dc=com" = "sales"}`.',
+    )
+    check_minutes: int = Field(
+        15, ge=1, le=60, description="Minutes between two looks at whether those who sign in by it are still there."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> DirectorySettings:
+        if self.url is None:
+            return self
+        if not self.base or not self.bind_dn or self.bind_password_file is None:
+            raise ValueError("it needs `base`, `bind_dn` and `bind_password_file`")
+        is_near = urlsplit(self.url).hostname in _LOOPBACK
+        if self.url.startswith("ldap://") and not self.start_tls and not is_near:
+            raise ValueError("passwords could be read on the way: use ldaps://, or `start_tls = true`")
+        if self.url.startswith("ldaps://") and self.start_tls:
+            raise ValueError("`start_tls` belongs to an address with ldap://")
+        if self.filter is not None and "{login}" not in self.filter:
+            raise ValueError("`filter` must have {login} in it")
+        check_domains(self.domains)
+        return self
+
+
 def check_web(address: str) -> None:
     """Raises ValueError for an address that others could listen to, or that is none."""
     parts = urlsplit(address)
@@ -84,5 +139,5 @@ def check_domains(domains: list[str]) -> None:
 def check_names(names: list[str]) -> None:
     """Raises ValueError for a name that cannot stand in an address."""
     for name in names:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"the provider's name '{name}' must be small letters, digits and hyphens")
+        if not _NAME.fullmatch(name) or name == "directory":
+            raise ValueError(f"the provider's name '{name}' must be small letters, digits and hyphens, not 'directory'")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from appliance.config.federation import UpstreamSettings, check_names
+from appliance.config.federation import DirectorySettings, UpstreamSettings, check_names
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
 from appliance.units import GIB, MIB, parse_bytes, parse_money
@@ -239,6 +239,9 @@ class IdentitySettings(Section):
     )
     providers: dict[str, UpstreamSettings] = Field(
         default_factory=dict, description="Other providers that people may sign in with, by name."
+    )
+    directory: DirectorySettings = Field(
+        default_factory=DirectorySettings, description="The company's directory, which people may sign in with."
     )
 
     @model_validator(mode="after")

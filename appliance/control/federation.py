@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from appliance.config.settings import IdentitySettings
+from appliance.policy.directory import Directory
 from appliance.policy.federation import Upstream
+
+
+def directory_of(settings: IdentitySettings) -> Directory | None:
+    """The company's directory; None where there is none."""
+    one = settings.directory
+    if one.url is None:
+        return None
+    terms = one.model_dump(exclude={"url", "bind_password_file", "domains"})
+    return Directory(url=one.url, password_file=one.bind_password_file or "", domains=tuple(one.domains), **terms)
 
 
 def upstreams_of(settings: IdentitySettings) -> tuple[Upstream, ...]:

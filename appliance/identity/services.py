@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlmodel import Session
 
@@ -25,6 +25,9 @@ from appliance.identity.provider import Provider
 from appliance.identity.throttle import Attempt, Throttle
 from appliance.identity.upstream import UpstreamClient
 from appliance.store.sessions import Sessions
+
+if TYPE_CHECKING:
+    from appliance.identity.directory import DirectoryClient
 
 _HALF_S: Final = 300.0
 _HALF_TRIES: Final = 5
@@ -105,6 +108,7 @@ class Services:
     wake: Callable[[], None]
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
+    directory: DirectoryClient | None = None
     upstreams: dict[str, UpstreamClient] = field(default_factory=dict)
     journeys: Journeys = field(default_factory=Journeys)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from sqlmodel import Session
 
-from appliance.accounts import second_factor, sign_on
+from appliance.accounts import people, second_factor, sign_on
 from appliance.accounts import sign_in as accounts
 from appliance.accounts.api_keys import digest
 from appliance.accounts.people_tables import Person
@@ -39,6 +39,14 @@ from appliance.identity.pages import onward_to
 from appliance.identity.services import Services
 from appliance.identity.throttle import Attempt
 from appliance.policy.roles import Permission, Verdict, decide
+
+# What is told to whoever knows the password, or could not be asked for it: none of it counts as a wrong try.
+_TOLD = {
+    "suspended": "switched_off",
+    "directory-unreachable": "directory_down",
+    "directory-refused": "directory_down",
+    "account-not-vouched": "directory_stranger",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +104,11 @@ def _by_password(services: Services, visit: Visit, email: str) -> Person | Refus
         note("sign-in-throttled", "", network=visit.network)
         return Refused("wait", 429, math.ceil(wait_s / 60))
     try:
-        with services.sessions.reading() as session:
-            person, outdated = accounts.with_password(session, email, visit.field("password"))
+        person, outdated = _proved(services, email, visit.field("password"))
     except ApplianceError as error:
         note("sign-in-refused", "", network=visit.network, known_device=int(bool(attempt.device)), code=error.code)
-        if error.code == "suspended":
-            return Refused("switched_off")
+        if error.code in _TOLD:
+            return Refused(_TOLD[error.code], error.kind.http or 403)
         services.was_wrong(attempt)
         return Refused("wrong")
     services.was_right(attempt)
@@ -110,6 +117,21 @@ def _by_password(services: Services, visit: Visit, email: str) -> Person | Refus
             accounts.keep(session, person, outdated)
     may = decide(person.role, Permission.OWN_ACCOUNT, proved=True) is Verdict.ALLOWED
     return person if may else Refused("no_pages")
+
+
+def _proved(services: Services, email: str, password: str) -> tuple[Person, str]:
+    """Whose password it is, here or in the directory, and a new hash where theirs is outdated."""
+    with services.sessions.reading() as session:
+        try:
+            return accounts.with_password(session, email, password)
+        except ApplianceError as error:
+            if error.code != "sign-in-refused" or services.directory is None:
+                raise
+            known = people.by_email(session, email)
+    # It is only there for those who have a directory.
+    from appliance.identity.directory_sign_in import by_directory
+
+    return by_directory(services, email, password, has_password=known is not None and bool(known.password)), ""
 
 
 def _with_code(services: Services, visit: Visit, person_id: str, means: str, half: str, to: str) -> Answer:

@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -19,9 +19,13 @@ from appliance.identity.pages import Pages
 from appliance.identity.services import Keys, Services
 from appliance.identity.upstream import UpstreamClient
 from appliance.identity.watch import Watch
+from appliance.policy.directory import Directory
 from appliance.policy.federation import Upstream
 from appliance.store.locks import Lock
 from appliance.store.sessions import Sessions
+
+if TYPE_CHECKING:
+    from appliance.identity.directory_sign_in import DirectoryWatch
 
 _THREADS: Final = 8
 _AWAY_THREADS: Final = 4
@@ -38,6 +42,7 @@ class Place:
     port: int
     issuer: str
     upstreams: tuple[Upstream, ...] = ()
+    directory: Directory | None = None
 
     def to_json(self) -> str:
         """One line of text."""
@@ -48,6 +53,8 @@ def place_from_json(text: str) -> Place:
     """Read what `Place.to_json` wrote."""
     found = json.loads(text)
     found["upstreams"] = tuple(Upstream(**one) for one in found["upstreams"])
+    if found["directory"] is not None:
+        found["directory"] = Directory(**{**found["directory"], "domains": tuple(found["directory"]["domains"])})
     return Place(**found)
 
 
@@ -72,9 +79,12 @@ def serve(place: Place) -> None:
     upstreams = {one.name: UpstreamClient(one) for one in place.upstreams}
     services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake, upstreams=upstreams)
     watch.services = services
+    looks = _watch_directory(services, place.directory)
+    # Those who wait for the directory do not keep those waiting whose password is here.
+    slow_threads = (os.cpu_count() or 1) + (0 if looks is None else _AWAY_THREADS)
     with (
         ThreadPoolExecutor(_THREADS, "usual") as usual,
-        ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow,
+        ThreadPoolExecutor(slow_threads, "slow") as slow,
         ThreadPoolExecutor(_AWAY_THREADS, "away") as away,
     ):
         watch.start()
@@ -82,7 +92,23 @@ def serve(place: Place) -> None:
             _server(Application(services, Threads(usual, slow, away))).run(sockets=[listener])
         finally:
             watch.stop()
+            if looks is not None:
+                looks.stop()
     sessions.close()
+
+
+def _watch_directory(services: Services, terms: Directory | None) -> DirectoryWatch | None:
+    """Who looks after those who sign in by the directory; None where there is none."""
+    if terms is None:
+        return None
+    # It takes memory that most have no use for.
+    from appliance.identity.directory import DirectoryClient
+    from appliance.identity.directory_sign_in import DirectoryWatch
+
+    services.directory = DirectoryClient(terms)
+    looks = DirectoryWatch(services, services.directory)
+    looks.start()
+    return looks
 
 
 def _server(application: Application) -> uvicorn.Server:

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("person_id", sa.String(), sa.ForeignKey("person.id"), nullable=False),
         sa.Column("linked_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("shut_out_at", sa.BigInteger(), nullable=True),
     )
     op.create_index("ix_foreign_account_person_id", "foreign_account", ["person_id"])
     op.create_table(
