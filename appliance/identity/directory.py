@@ -10,7 +10,7 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -65,11 +65,11 @@ class DirectoryClient:
         except ApplianceError:
             return
 
-    def is_there(self, subject: str) -> bool:
-        """Whether somebody is still there, and not switched off. Raises directory-unreachable or directory-refused."""
+    def still_there(self, subjects: Iterable[str]) -> dict[str, bool]:
+        """Who of these is still there, and not switched off. Raises directory-unreachable or directory-refused."""
         with self._asking() as connection:
-            found = self._found(connection, self.terms.search_again(subject))
-        return len(found) == 1 and not self.terms.is_disabled(found[0][1])
+            found = {one: self._found(connection, self.terms.search_again(one)) for one in subjects}
+        return {one: len(them) == 1 and not self.terms.is_disabled(them[0][1]) for one, them in found.items()}
 
     def check(self) -> None:
         """Raises what is wrong with the directory, or with the settings for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 from appliance.accounts import federation
@@ -45,22 +46,21 @@ def by_directory(services: Services, email: str, password: str, *, has_password:
     return person
 
 
-def look_after(services: Services, client: DirectoryClient) -> int:
+def look_after(services: Services, client: DirectoryClient, stopped: Callable[[], bool] = lambda: False) -> int:
     """Shut out whoever is gone or switched off in the directory, and let in who is back; how many that were.
 
-    Raises directory-unreachable or directory-refused: then nobody is taken for gone.
+    Raises directory-unreachable or directory-refused: then nobody is taken for gone. `stopped` ends it early.
     """
     with services.sessions.reading() as session:
-        known = federation.of_source(session, SOURCE)
-    changed = 0
-    for account in known:
-        is_there = client.is_there(account.subject)
-        if is_there == (account.shut_out_at is None):
-            continue
-        changed += _follow(services, account.subject, is_there=is_there)
-    if changed:
+        known = {one.subject: one.shut_out_at for one in federation.of_source(session, SOURCE)}
+    if not known:
+        return 0
+    found = client.still_there(subject for subject in known if not stopped())
+    changed = [subject for subject, is_there in found.items() if is_there != (known[subject] is None)]
+    count = sum(_follow(services, subject, is_there=found[subject]) for subject in changed)
+    if count:
         services.wake()
-    return changed
+    return count
 
 
 def _follow(services: Services, subject: str, *, is_there: bool) -> bool:
@@ -84,7 +84,7 @@ class DirectoryWatch(threading.Thread):
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End, once the look that is under way has ended."""
+        """End, once what is under way has been answered."""
         self._stopped.set()
         self.join()
 
@@ -92,7 +92,7 @@ class DirectoryWatch(threading.Thread):
         """Look at once, then every so many minutes."""
         while True:
             try:
-                look_after(self._services, self._client)
+                look_after(self._services, self._client, self._stopped.is_set)
             except ApplianceError as error:
                 note("directory-not-checked", "", code=error.code, why=error.sentence)
             except Exception:  # noqa: BLE001 - the outermost frame of a thread: whatever arrives here must not end it

@@ -73,8 +73,8 @@ def test_whose_password_it_is_and_what_follows(server: FakeDirectory, terms: Dir
         "directory", "anna@example.com", "Anna", frozenset({"sales"}),
     )  # fmt: skip
     assert who.subject == "33221100-5544-7766-8899-aabbccddee00"
-    assert DirectoryClient(terms).is_there(who.subject)
-    assert not DirectoryClient(terms).is_there("33221100-5544-7766-8899-aabbccddee77")
+    gone = "33221100-5544-7766-8899-aabbccddee77"
+    assert DirectoryClient(terms).still_there([who.subject, gone]) == {who.subject: True, gone: False}
 
 
 def test_nobody_is_proved_by_anything_else(server: FakeDirectory, terms: Directory) -> None:
@@ -117,14 +117,14 @@ def test_an_address_of_another_domain_is_vouched_for_by_nobody(server: FakeDirec
 
 def test_another_kind_of_directory(server: FakeDirectory, terms: Directory) -> None:
     plain = {"objectClass": ["inetOrgPerson"], "entryUUID": ["uuid-1"], "cn": ["Otto"], "memberOf": ["cn=it"]}
-    server.do(entry("otto", **plain))
+    server.do(entry("otto", 0, **plain))
     client = DirectoryClient(replace(terms, kind="openldap"))
     who = client.prove("otto@example.com", PASSWORD)
     assert who is not None
     assert (who.subject, who.name, who.groups) == ("uuid-1", "Otto", frozenset({"it"}))
-    server.do(entry("otto", **plain, pwdAccountLockedTime=["000001010000Z"]))
+    server.do(entry("otto", 0, **plain, pwdAccountLockedTime=["000001010000Z"]))
     assert client.prove("otto@example.com", PASSWORD) is None
-    assert not client.is_there("uuid-1")
+    assert client.still_there(["uuid-1"]) == {"uuid-1": False}
     mine = DirectoryClient(replace(terms, filter="(&(objectCategory=person)(cn={login}))"))
     assert mine.prove("anna@example.com", PASSWORD) is None
 
