@@ -129,6 +129,16 @@ KINDS: Final[dict[str, Kind]] = {
     "import-refused": _cli("A list of people has lines that are not right, so nobody on it was added", WRONG_USE),
     "password-refused": _cli("The password is too short, or too easy to guess", WRONG_USE),
     "link-refused": _cli("The one-time link is unknown, was used or has expired"),
+    "sign-in-expired": _http(
+        403, _NOT_ALLOWED, "A sign-in with another provider took too long, or is another browser's"
+    ),
+    "provider-unreachable": _http(503, _SERVER, "The provider that people sign in with does not answer"),
+    "provider-refused": _http(502, _SERVER, "The answer of the provider that people sign in with is not to be trusted"),
+    "provider-secret-bad": _http(503, _SERVER, "Our secret at the provider that people sign in with cannot be used"),
+    "provider-not-found": _cli("No provider of that name is in the settings", WRONG_USE),
+    "directory-unreachable": _http(503, _SERVER, "The company's directory does not answer, or not as it must"),
+    "directory-refused": _http(503, _SERVER, "The company's directory does not let us look people up"),
+    "account-not-vouched": _http(403, _NOT_ALLOWED, "No account here goes with the one at another provider"),
     "sign-in-refused": _cli("Address, password or code is not right"),
     # Budgets, as the admin handles them.
     "budget-not-found": _cli("No budget is set there", WRONG_USE),

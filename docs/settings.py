@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from appliance.config.federation import DirectorySettings, UpstreamSettings
 from appliance.config.lan import LanSettings
 from appliance.config.mail import MailSettings
 from appliance.config.settings import (
@@ -42,6 +43,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.providers.NAME": ProviderSettings,
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
+    "identity.providers.NAME": UpstreamSettings,
+    "identity.directory": DirectorySettings,
     "chat": ChatSettings,
     "lan": LanSettings,
     "mail": MailSettings,
@@ -80,6 +83,8 @@ def heading(table: str) -> str:
 
 def _kind(field: FieldInfo) -> str:
     """A setting's type and range in words."""
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return "a table, see below"
     written = _written(field)
     if written:
         return written

@@ -48,11 +48,17 @@ def remove(session: Session, group: Group) -> None:
         session.delete(group)
 
 
-def join(session: Session, group: Group, person: Person, *, counts: bool = False) -> None:
-    """Take somebody into a group; their use counts for it if it is their first, or `counts`. Raises last-owner."""
+def join(session: Session, group: Group, person: Person, *, counts: bool = False, given_by: str = "") -> None:
+    """Take somebody into a group; their use counts for it if it is their first, or `counts`. Raises last-owner.
+
+    What is done by hand is not undone by a source that gave it before.
+    """
     with owners.keeping_one(session):
-        if session.get(Membership, (person.id, group.name)) is None:
-            session.add(Membership(person_id=person.id, group_name=group.name))
+        found = session.get(Membership, (person.id, group.name))
+        if found is None:
+            session.add(Membership(person_id=person.id, group_name=group.name, given_by=given_by))
+        elif not given_by:
+            found.given_by = ""
         if counts or not person.team:
             person.team = group.name
 

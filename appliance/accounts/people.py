@@ -6,12 +6,15 @@ Every function that changes something wants a transaction that is the only one t
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, delete, select
 
 from appliance.accounts import groups, keys, owners, sign_on, suspension
+from appliance.accounts.api_keys import digest
+from appliance.accounts.federation_tables import ForeignAccount, RemovedAddress
 from appliance.accounts.people_tables import Group, Link, Membership, Passkey, Person, RecoveryCode
 from appliance.accounts.tables import Suspension
 from appliance.errors import ApplianceError
@@ -24,13 +27,17 @@ ACTIVE, INVITED, UNUSED, DISABLED = STATES = ("active", "invited", "no password"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Somebody as a list shows them. `state` is one of `STATES`; `shut_out` says who is: `user`, `team` or nobody."""
+    """Somebody as a list shows them. `state` is one of `STATES`; `shut_out` says who is: `user`, `team` or nobody.
+
+    `sources` are the other places that they may sign in by.
+    """
 
     person: Person
     groups: tuple[str, ...]
     state: str
     shut_out: str
     second_factors: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
 
 def add(
@@ -120,6 +127,9 @@ def disable(session: Session, person: Person) -> Suspension:
 
     It is the same suspension that keys have (decision 0022), so that there is one switch for all kinds of credentials.
     """
+    for one in session.exec(select(ForeignAccount).where(ForeignAccount.person_id == person.id)):
+        # Done by hand, it is not undone by a directory in which they are back.
+        one.shut_out_at = None
     return suspension.suspend(session, suspension.USER, person.login)
 
 
@@ -151,7 +161,8 @@ def must_not_be_shut_out(session: Session, person: Person) -> None:
 def remove(session: Session, person: Person) -> int:
     """Remove somebody for good; how many API keys were revoked with it. Raises last-owner.
 
-    The ledger and the audit log keep their login, and nobody else gets it; all else that is known of them goes.
+    The ledger and the audit log keep their login, and nobody else gets it; all else that is known of them goes, but for
+    what keeps them out: by no other source of sign-on do they come back.
     """
     with owners.keeping_one(session):
         mine = suspension.keys_of(session, suspension.USER, person.login)
@@ -161,6 +172,9 @@ def remove(session: Session, person: Person) -> int:
         sign_on.forget_devices(session, person.id)
         for table in (Link, Passkey, RecoveryCode, Membership):
             session.exec(delete(table).where(col(table.person_id) == person.id))
+        address = digest(person.email)
+        if session.get(RemovedAddress, address) is None:
+            session.add(RemovedAddress(digest=address, removed_at=now_us()))
         person.email = person.name = person.team = person.password = person.totp = person.language = ""
         person.removed_at = now_us()
         lifted = session.get(Suspension, (suspension.USER, person.login))
@@ -174,18 +188,41 @@ def listed(session: Session) -> list[Listed]:
     found = session.exec(select(Person).where(col(Person.removed_at).is_(None)))
     now, members = now_us(), groups.members(session)
     invited = set(session.exec(select(Link.person_id).where(col(Link.used_at).is_(None), col(Link.expires_at) > now)))
-    passkeys = set(session.exec(select(Passkey.person_id)))
+    proved = set(session.exec(select(Passkey.person_id)))
+    elsewhere = sources(session)
     out = {(one.kind, one.name) for one in suspension.listed(session)}
-    return [_listed(one, tuple(members.get(one.id, ())), out, one.id in invited, one.id in passkeys) for one in found]
+    return [
+        _listed(
+            one, tuple(members.get(one.id, ())), out, elsewhere.get(one.id, ()), invited=one.id in invited,
+            passkey=one.id in proved,
+        )
+        for one in found
+    ]  # fmt: skip
 
 
-def _listed(person: Person, groups: tuple[str, ...], out: set[tuple[str, str]], invited: bool, passkey: bool) -> Listed:
+def sources(session: Session) -> dict[str, tuple[str, ...]]:
+    """The other sources of sign-on that each person comes from, by the person's id."""
+    found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for one in session.exec(select(ForeignAccount).order_by(col(ForeignAccount.source))):
+        found[one.person_id] += (one.source,)
+    return found
+
+
+def _listed(
+    person: Person,
+    groups: tuple[str, ...],
+    out: set[tuple[str, str]],
+    elsewhere: tuple[str, ...],
+    *,
+    invited: bool,
+    passkey: bool,
+) -> Listed:
     kinds = ((suspension.USER, person.login), (suspension.TEAM, person.team))
     shut_out = next((one[0] for one in kinds if one in out), "")
-    can_prove = bool(person.password) or passkey
+    can_prove = bool(person.password) or passkey or bool(elsewhere)
     state = DISABLED if shut_out else ACTIVE if can_prove else INVITED if invited else UNUSED
     factors = (*(["totp"] if person.totp else []), *(["passkey"] if passkey else []))
-    return Listed(person, groups, state, shut_out, factors)
+    return Listed(person, groups, state, shut_out, factors, elsewhere)
 
 
 def _free_login(session: Session, address: str, wished: str) -> str:

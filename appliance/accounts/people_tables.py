@@ -51,12 +51,13 @@ class Group(SQLModel, table=True):
 
 
 class Membership(SQLModel, table=True):
-    """Who is in which group."""
+    """Who is in which group. `given_by` is the source of sign-on that says so, empty where it was done by hand."""
 
     __tablename__ = "membership"
 
     person_id: str = Field(primary_key=True, foreign_key="person.id")
     group_name: str = Field(primary_key=True, foreign_key="person_group.name")
+    given_by: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
 
 
 class Passkey(SQLModel, table=True):

@@ -37,6 +37,8 @@ class Action(StrEnum):
     PERSON_RESET = "person-reset"
     OWNER_INVITED = "owner-invited"
     PERSON_REMOVED = "person-removed"
+    PERSON_LINKED = "person-linked"
+    PERSON_UNLINKED = "person-unlinked"
     ROLE_CHANGED = "role-changed"
     GROUP_ADDED = "group-added"
     GROUP_REMOVED = "group-removed"
@@ -98,8 +100,12 @@ KINDS: dict[Action, Kind] = {
     Action.KEY_REVOKED: Kind(
         "A key was made useless.", "{owner}'s key {target} was revoked by {actor}", ("owner", "team")
     ),
-    Action.SUSPENDED: Kind("An owner or a team was shut out.", "{kind} {target} was shut out by {actor}", ("kind",)),
-    Action.RESUMED: Kind("An owner or a team was let in again.", "{kind} {target} was let in by {actor}", ("kind",)),
+    Action.SUSPENDED: Kind(
+        "An owner or a team was shut out.", "{kind} {target} was shut out by {actor}", ("kind", "why")
+    ),
+    Action.RESUMED: Kind(
+        "An owner or a team was let in again.", "{kind} {target} was let in by {actor}", ("kind", "why")
+    ),
     Action.PERSON_ADDED: Kind(
         "Somebody got an account.", "{target} got an account as {role} from {actor}", ("role", "groups", "password")
     ),
@@ -121,6 +127,16 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.PERSON_REMOVED: Kind(
         "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")
+    ),
+    Action.PERSON_LINKED: Kind(
+        "An account elsewhere was found to be somebody's: with it they sign in.",
+        "{target} signs in with their account at {source}",
+        ("source",),
+    ),
+    Action.PERSON_UNLINKED: Kind(
+        "Somebody's accounts elsewhere were forgotten.",
+        "{target}'s accounts elsewhere were forgotten by {actor}",
+        ("accounts",),
     ),
     Action.ROLE_CHANGED: Kind("Somebody got another role.", "{target} is {after} now, by {actor}", ("before", "after")),
     Action.GROUP_ADDED: Kind("A group was made.", "the group {target} was made by {actor}"),

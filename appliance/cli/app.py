@@ -29,6 +29,7 @@ from appliance.cli import (
     models,
     planning,
     proving,
+    sources,
     tuning,
     usage,
     users,
@@ -90,6 +91,9 @@ models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
 users.app.command("owner-link")(first_owner.owner_link)
 app.add_typer(users.app, name="users", rich_help_panel=PEOPLE)
+users.app.command()(sources.show)
+users.app.command()(sources.unlink)
+app.add_typer(sources.app, name="sign-in", rich_help_panel=PEOPLE)
 app.add_typer(groups.app, name="groups", rich_help_panel=PEOPLE)
 app.add_typer(keys.app, name="keys", rich_help_panel=PEOPLE)
 app.add_typer(clients.app, name="clients", rich_help_panel=PEOPLE)

@@ -168,6 +168,7 @@ def identity(
 
     Example: appliance --config my.toml --state /tmp/state identity --port 9001
     """
+    from appliance.control.federation import directory_of, upstreams_of
     from appliance.errors import ApplianceError
     from appliance.identity.wiring import Place
 
@@ -181,7 +182,7 @@ def identity(
     socket = str(home.socket("identity")) if whole.lan.enabled else ""
     place = Place(
         str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, socket,
-        landing=whole.chat.origin if whole.chat.enabled else "/account",
+        whole.chat.origin if whole.chat.enabled else "/account", upstreams_of(settings), directory_of(settings),
     )  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 

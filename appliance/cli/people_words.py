@@ -37,6 +37,7 @@ def shown(one: Listed) -> dict[str, Any]:
         "state": one.state,
         "shut_out": one.shut_out or None,
         "second_factors": list(one.second_factors),
+        "sources": list(one.sources),
     }
 
 

@@ -20,10 +20,27 @@ class UnusableKeyError(Exception):
 
 
 def read_key(file: Path) -> str | None:
-    """The key in a file; None when there is no such file. Raises UnusableKeyError.
+    """The key in a file; None when there is no such file. Raises UnusableKeyError."""
+    found = _content(file)
+    return None if found is None else checked_key(found)
 
-    The file belongs to us and is for us alone; what lies in systemd's folder of credentials, systemd guards.
-    """
+
+def read_secret(file: Path) -> str | None:
+    """The password in a file: its whole first line; None when there is no such file. Raises UnusableKeyError."""
+    found = _content(file)
+    if found is None:
+        return None
+    try:
+        text = found.decode().partition("\n")[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UnusableKeyError("it is not UTF-8") from None
+    if not text or len(found) > _LONGEST:
+        raise UnusableKeyError("it is empty" if not text else "it is far too long for a password")
+    return text
+
+
+def _content(file: Path) -> bytes | None:
+    """What is in a file that is ours and for us alone; what lies in systemd's folder of credentials, systemd guards."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -33,12 +50,11 @@ def read_key(file: Path) -> str | None:
     try:
         # Asked of what was opened: a name could mean another file by now.
         _check(os.fstat(handle), guarded=file.parent == credentials_folder())
-        found = os.read(handle, _LONGEST + 1)
+        return os.read(handle, _LONGEST + 1)
     except OSError as error:
         raise UnusableKeyError(f"its file cannot be read: {error.strerror}") from None
     finally:
         os.close(handle)
-    return checked_key(found)
 
 
 def checked_key(found: bytes) -> str:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from appliance.config.federation import DirectorySettings, UpstreamSettings, check_names
 from appliance.config.lan import LanSettings
 from appliance.config.mail import MailSettings
 from appliance.config.section import Section
@@ -251,9 +252,16 @@ class IdentitySettings(Section):
         description="Address by which browsers and programs know it, as `https://ai.example.com:8443`, without a slash "
         "at the end. It is part of every token. Without one it is only for this machine.",
     )
+    providers: dict[str, UpstreamSettings] = Field(
+        default_factory=dict, description="Other providers that people may sign in with, by name."
+    )
+    directory: DirectorySettings = Field(
+        default_factory=DirectorySettings, description="The company's directory, which people may sign in with."
+    )
 
     @model_validator(mode="after")
     def _is_safe(self) -> IdentitySettings:
+        check_names(list(self.providers))
         if self.host not in _LOOPBACK:
             raise ValueError("sign-on listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy")
         if urlsplit(self.issuer).scheme != "https" and urlsplit(self.issuer).hostname not in _LOOPBACK:

@@ -1,7 +1,8 @@
 """The HTTP face of sign-on: its addresses, who may call them, and how a request becomes an answer.
 
 Handlers are ordinary functions that may wait for the disk, so each runs on a thread; those that prove passwords have
-threads of their own, lest fifty people who sign in at once stand in the way of tokens.
+threads of their own, lest fifty people who sign in at once stand in the way of tokens. So have those that ask another
+provider, which may be slow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.dialects import OAUTH, OPENAI
 from appliance.http.errors import respond_error
 from appliance.http.routes import Access, Route, Router
-from appliance.identity import account, authenticator, devices, links, passkeys, protocol, sign_in, sign_out
+from appliance.identity import (
+    account,
+    authenticator,
+    devices,
+    federated,
+    links,
+    passkeys,
+    protocol,
+    sign_in,
+    sign_out,
+)
 from appliance.identity.asked import Answer
 from appliance.identity.browser import Visit, visit_of
 from appliance.identity.services import Services
@@ -28,10 +39,11 @@ Handler = Callable[[Services, Visit], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Where handlers run: most of them, and those that prove passwords."""
+    """Where handlers run: most of them, those that prove passwords, and those that wait for other providers."""
 
     usual: Executor
     slow: Executor
+    away: Executor
 
 
 def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
@@ -41,8 +53,8 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         run = partial(_to_program, services, threads.usual, handler)
         return Route(method, path, access, run, about=_first_line(handler), dialect=OAUTH)
 
-    def page(method: str, path: str, access: Access, handler: Handler, *, slow: bool = False) -> Route:
-        run = partial(_to_person, services, threads.slow if slow else threads.usual, handler)
+    def page(method: str, path: str, access: Access, handler: Handler, on: Executor = threads.usual) -> Route:
+        run = partial(_to_person, services, on, handler)
         return Route(method, path, access, run, about=_first_line(handler))
 
     return (
@@ -61,11 +73,13 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         page("POST", "/authorize", Access.ANYBODY, protocol.authorize),
         page("GET", "/", Access.SIGNED_IN, sign_out.home),
         page("GET", "/sign-in", Access.ANYBODY, sign_in.page),
-        page("POST", "/sign-in", Access.ANYBODY, sign_in.sign_in, slow=True),
+        page("POST", "/sign-in", Access.ANYBODY, sign_in.sign_in, threads.slow),
+        page("GET", "/sign-in/with/{id}", Access.ANYBODY, federated.away, threads.away),
+        page("GET", "/sign-in/from/{id}", Access.ANYBODY, federated.back, threads.away),
         page("GET", "/sign-out", Access.ANYBODY, sign_out.sign_out),
         page("POST", "/sign-out", Access.ANYBODY, sign_out.sign_out),
         page("GET", "/account", Access.SIGNED_IN, account.page),
-        page("POST", "/account/password", Access.SIGNED_IN, account.change_password, slow=True),
+        page("POST", "/account/password", Access.SIGNED_IN, account.change_password, threads.slow),
         page("POST", "/account/sign-out-others", Access.SIGNED_IN, account.sign_out_others),
         page("GET", "/account/authenticator", Access.SIGNED_IN, authenticator.page),
         page("POST", "/account/authenticator", Access.SIGNED_IN, authenticator.set_up),
@@ -79,7 +93,7 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         page("GET", "/device", Access.SIGNED_IN, devices.page),
         page("POST", "/device", Access.SIGNED_IN, devices.decide),
         page("GET", "/welcome/{id}", Access.ANYBODY, links.page),
-        page("POST", "/welcome/{id}", Access.ANYBODY, links.choose, slow=True),
+        page("POST", "/welcome/{id}", Access.ANYBODY, links.choose, threads.slow),
         page("GET", "/style.css", Access.ANYBODY, style),
     )
 

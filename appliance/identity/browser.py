@@ -13,9 +13,10 @@ from appliance.accounts.api_keys import digest
 from appliance.errors import ApplianceError
 from appliance.http.asgi import Header, Request
 from appliance.identity.asked import Asked, fields
+from appliance.identity.journeys import LONGEST_S
 from appliance.identity.throttle import network_of
 
-SESSION, DEVICE, FORM = "session", "device", "form"
+SESSION, DEVICE, FORM, AWAY = "session", "device", "form", "away"
 _DEVICE_S: Final = 400 * 86_400
 _LARGEST_FORM: Final = 64 * 1024
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -85,7 +86,7 @@ def name_of(cookie: str, issuer: str) -> str:
 
 def keep(visit: Visit, issuer: str, cookie: str, value: str) -> None:
     """Have the browser keep a cookie; forget it where the value is empty."""
-    ages = {DEVICE: f"; Max-Age={_DEVICE_S}"}
+    ages = {DEVICE: f"; Max-Age={_DEVICE_S}", AWAY: f"; Max-Age={LONGEST_S}"}
     age = ages.get(cookie, "") if value else "; Max-Age=0"
     secure = "; Secure" if issuer.startswith("https:") else ""
     text = f"{name_of(cookie, issuer)}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlmodel import Session
 
@@ -21,12 +21,17 @@ from appliance.identity import keys
 from appliance.identity.browser import SESSION, Visit, kept
 from appliance.identity.challenges import Challenges
 from appliance.identity.endpoints import make_provider
+from appliance.identity.journeys import Journeys
 from appliance.identity.models import User
 from appliance.identity.pages import Pages
 from appliance.identity.provider import Provider
 from appliance.identity.refusals import Refusals
 from appliance.identity.throttle import Attempt, Throttle
+from appliance.identity.upstream import UpstreamClient
 from appliance.store.sessions import Sessions
+
+if TYPE_CHECKING:
+    from appliance.identity.directory import DirectoryClient
 
 _HALF_S: Final = 300.0
 _HALF_TRIES: Final = 5
@@ -55,10 +60,11 @@ class Keys:
 
 @dataclass(slots=True)
 class Half:
-    """Somebody whose password was right, and whose second proof is still to come."""
+    """Somebody whose first proof was right, and whose second proof is still to come."""
 
     person_id: str
     until: float
+    means: str
     tries: int = 0
 
 
@@ -69,24 +75,24 @@ class Halves:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Half] = OrderedDict()
 
-    def begin(self, person_id: str) -> str:
-        """What the form for the second proof carries."""
+    def begin(self, person_id: str, means: str = "pwd") -> str:
+        """What the form for the second proof carries; `means` is how they gave the first."""
         half = secrets.token_urlsafe(24)
         with self._lock:
-            self._known[half] = Half(person_id, time.monotonic() + _HALF_S)
+            self._known[half] = Half(person_id, time.monotonic() + _HALF_S, means)
             while len(self._known) > _MOST_HALVES:
                 self._known.popitem(last=False)
         return half
 
-    def take(self, half: str) -> str | None:
-        """Whose it is, for one try; None when it is over."""
+    def take(self, half: str) -> tuple[str, str] | None:
+        """Whose it is and how they gave the first proof, for one try; None when it is over."""
         with self._lock:
             found = self._known.get(half)
             if found is None or found.until < time.monotonic() or found.tries >= _HALF_TRIES:
                 self._known.pop(half, None)
                 return None
             found.tries += 1
-            return found.person_id
+            return found.person_id, found.means
 
     def end(self, half: str) -> None:
         """It has been used."""
@@ -112,6 +118,9 @@ class Services:
     landing: str = "/account"
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
+    directory: DirectoryClient | None = None
+    upstreams: dict[str, UpstreamClient] = field(default_factory=dict)
+    journeys: Journeys = field(default_factory=Journeys)
     lock: threading.Lock = field(default_factory=threading.Lock)
     own_proxy: bool = False
     refusals: Refusals = field(init=False)

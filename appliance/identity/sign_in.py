@@ -9,7 +9,7 @@ import math
 import time
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from sqlmodel import Session
 
@@ -47,6 +47,13 @@ THROTTLED: Final = "throttled"
 NO_PAGES: Final = "no-pages"
 # What a challenge is for with which somebody signs in by a passkey.
 SIGN_IN: Final = "sign-in"
+# What is told to whoever knows the password, or could not be asked for it: none of it counts as a wrong try.
+_TOLD: Final = {
+    "suspended": "switched_off",
+    "directory-unreachable": "directory_down",
+    "directory-refused": "directory_down",
+    "account-not-vouched": "directory_stranger",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class Refused:
     word: str
     status: int = 403
     minutes: int = 0
+    label: str = ""
 
 
 def page(services: Services, visit: Visit) -> Answer:
@@ -69,10 +77,10 @@ def sign_in(services: Services, visit: Visit) -> Answer:
     check_form(visit, services.issuer)
     to, half = onward(visit.field("to")), visit.field("half")
     if half:
-        person_id = services.halves.take(half)
-        if person_id is None:
+        taken = services.halves.take(half)
+        if taken is None:
             return onward_to(sign_in_at(to))
-        return _with_code(services, visit, person_id, half, to)
+        return _with_code(services, visit, *taken, half, to)
     email = _as_stored(visit.field("email"))
     found = _by_password(services, visit, email)
     if isinstance(found, Refused):
@@ -90,11 +98,16 @@ def _as_stored(typed: str) -> str:
         return typed.strip().casefold()[:254]
 
 
-def ask_for_code(services: Services, visit: Visit, person_id: str, to: str) -> Answer:
-    """The form for the code, to somebody whose password was right; or take the code that came with it."""
-    half = services.halves.begin(person_id)
+def turned_away(services: Services, visit: Visit, to: str, word: str, *, status: int = 403, label: str = "") -> Answer:
+    """The form once more, to somebody who came by another provider and is not let in; `label` is that provider's."""
+    return form(services, visit, to, Refused(word, status, label=label))
+
+
+def ask_for_code(services: Services, visit: Visit, person_id: str, to: str, means: str = "pwd") -> Answer:
+    """The form for the code, to somebody whose first proof was right; or take the code that came with it."""
+    half = services.halves.begin(person_id, means)
     if visit.field("code"):
-        return _with_code(services, visit, person_id, half, to)
+        return _with_code(services, visit, person_id, means, half, to)
     return _code_form(services, visit, half, to)
 
 
@@ -106,12 +119,12 @@ def _by_password(services: Services, visit: Visit, email: str) -> Person | Refus
         refused(services, visit, email, THROTTLED)
         return Refused("wait", 429, math.ceil(wait_s / 60))
     try:
-        with services.sessions.reading() as session:
-            person, outdated = accounts.with_password(session, email, visit.field("password"))
+        person, outdated = _proved(services, email, visit.field("password"))
     except ApplianceError as error:
-        if error.code == "suspended":
+        told = _TOLD.get(error.code)
+        if told is not None:
             refused(services, visit, email, error.code)
-            return Refused("switched_off")
+            return Refused(told, error.kind.http or 403)
         services.was_wrong(attempt)
         refused(services, visit, email, error.code)
         return Refused("wrong")
@@ -141,7 +154,22 @@ def refused(services: Services, visit: Visit, email: str, code: str) -> None:
     services.refusals.put(visit.network, code, person.login if person else "", time.monotonic())
 
 
-def _with_code(services: Services, visit: Visit, person_id: str, half: str, to: str) -> Answer:
+def _proved(services: Services, email: str, password: str) -> tuple[Person, str]:
+    """Whose password it is, here or in the directory, and a new hash where theirs is outdated."""
+    with services.sessions.reading() as session:
+        try:
+            return accounts.with_password(session, email, password)
+        except ApplianceError as error:
+            if error.code != "sign-in-refused" or services.directory is None:
+                raise
+            known = people.by_email(session, email)
+    # It is only there for those who have a directory.
+    from appliance.identity.directory_sign_in import by_directory
+
+    return by_directory(services, email, password, has_password=known is not None and bool(known.password)), ""
+
+
+def _with_code(services: Services, visit: Visit, person_id: str, means: str, half: str, to: str) -> Answer:
     """The second proof: a code of the authenticator, or one for when it is lost."""
     with services.sessions.reading() as session:
         email = session.get_one(Person, person_id).email
@@ -159,7 +187,7 @@ def _with_code(services: Services, visit: Visit, person_id: str, half: str, to: 
         return _code_form(services, visit, half, to, Refused("code_wrong"))
     services.halves.end(half)
     services.was_right(attempt)
-    return welcome(services, visit, person_id, "pwd otp", to)
+    return welcome(services, visit, person_id, f"{means} otp", to)
 
 
 def welcome(services: Services, visit: Visit, person_id: str, means: str, to: str) -> Answer:
@@ -234,6 +262,10 @@ def form(services: Services, visit: Visit, to: str, refused: Refused | None = No
     values = {"to": to, "email": email, "program": program, "again": is_again(to) and bool(email)}
     challenge = services.challenges.make(SIGN_IN, form_token(visit, services.issuer))
     values["passkey"] = rp.to_sign_in(services.issuer, challenge)
+    values["others"] = [
+        (f"/sign-in/with/{one.terms.name}?to={quote(to, safe='')}", one.terms.label)
+        for one in services.upstreams.values()
+    ]
     return _shown(services, visit, "sign_in", refused, origin, **values)
 
 
@@ -247,7 +279,7 @@ def _code_form(services: Services, visit: Visit, half: str, to: str, refused: Re
 def _shown(services: Services, visit: Visit, name: str, refused: Refused | None, origin: str, **values: Any) -> Answer:
     problem, status = "", 200
     if refused is not None:
-        problem = services.say(visit)[refused.word].format(minutes=refused.minutes)
+        problem = services.say(visit)[refused.word].format(minutes=refused.minutes, label=refused.label)
         status = refused.status
     token = form_token(visit, services.issuer)
     return services.pages.page(name, services.language(visit), status, origin, problem=problem, token=token, **values)

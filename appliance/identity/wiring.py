@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -17,11 +17,18 @@ from appliance.http.listen import listeners
 from appliance.identity.app import Application, Threads
 from appliance.identity.pages import Pages
 from appliance.identity.services import Keys, Services
+from appliance.identity.upstream import UpstreamClient
 from appliance.identity.watch import Watch
+from appliance.policy.directory import Directory
+from appliance.policy.federation import Upstream
 from appliance.store.locks import Lock
 from appliance.store.sessions import Sessions
 
+if TYPE_CHECKING:
+    from appliance.identity.directory_sign_in import DirectoryWatch
+
 _THREADS: Final = 8
+_AWAY_THREADS: Final = 4
 _GRACE_S: Final = 5
 
 
@@ -40,6 +47,8 @@ class Place:
     issuer: str
     socket: str = ""
     landing: str = "/account"
+    upstreams: tuple[Upstream, ...] = ()
+    directory: Directory | None = None
 
     @property
     def inside(self) -> str:
@@ -54,7 +63,11 @@ class Place:
 
 def place_from_json(text: str) -> Place:
     """Read what `Place.to_json` wrote."""
-    return Place(**json.loads(text))
+    found = json.loads(text)
+    found["upstreams"] = tuple(Upstream(**one) for one in found["upstreams"])
+    if found["directory"] is not None:
+        found["directory"] = Directory(**{**found["directory"], "domains": tuple(found["directory"]["domains"])})
+    return Place(**found)
 
 
 def serve(place: Place) -> None:
@@ -77,14 +90,38 @@ def serve(place: Place) -> None:
     watch = Watch(home)
     services = Services(home, place.issuer, place.inside, sessions, Keys(home), Pages(), watch.wake, place.landing)
     services.own_proxy = bool(place.socket)
+    services.upstreams = {one.name: UpstreamClient(one) for one in place.upstreams}
     watch.services = services
-    with ThreadPoolExecutor(_THREADS, "usual") as usual, ThreadPoolExecutor(os.cpu_count() or 1, "slow") as slow:
+    looks = _watch_directory(services, place.directory)
+    # Those who wait for the directory do not keep those waiting whose password is here.
+    slow_threads = (os.cpu_count() or 1) + (0 if looks is None else _AWAY_THREADS)
+    with (
+        ThreadPoolExecutor(_THREADS, "usual") as usual,
+        ThreadPoolExecutor(slow_threads, "slow") as slow,
+        ThreadPoolExecutor(_AWAY_THREADS, "away") as away,
+    ):
         watch.start()
         try:
-            _server(Application(services, Threads(usual, slow))).run(sockets=sockets)
+            _server(Application(services, Threads(usual, slow, away))).run(sockets=sockets)
         finally:
             watch.stop()
+            if looks is not None:
+                looks.stop()
     sessions.close()
+
+
+def _watch_directory(services: Services, terms: Directory | None) -> DirectoryWatch | None:
+    """Who looks after those who sign in by the directory; None where there is none."""
+    if terms is None:
+        return None
+    # It takes memory that most have no use for.
+    from appliance.identity.directory import DirectoryClient
+    from appliance.identity.directory_sign_in import DirectoryWatch
+
+    services.directory = DirectoryClient(terms)
+    looks = DirectoryWatch(services, services.directory)
+    looks.start()
+    return looks
 
 
 def _server(application: Application) -> uvicorn.Server:

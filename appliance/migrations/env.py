@@ -10,14 +10,22 @@ from alembic import context
 from sqlalchemy import create_engine, event, text
 from sqlmodel import SQLModel
 
-from appliance.accounts import people_tables, sign_on_tables
+from appliance.accounts import federation_tables, people_tables, sign_on_tables
 from appliance.accounts import tables as accounts_tables
 from appliance.audit import tables as audit_tables
 from appliance.ledger import tables as ledger_tables
 from appliance.proof import tables as proof_tables
 
 # Tables register themselves in SQLModel.metadata when they are imported.
-assert accounts_tables and people_tables and sign_on_tables and audit_tables and ledger_tables and proof_tables
+assert (
+    accounts_tables
+    and federation_tables
+    and people_tables
+    and sign_on_tables
+    and audit_tables
+    and ledger_tables
+    and proof_tables
+)
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
 

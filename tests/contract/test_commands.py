@@ -32,6 +32,8 @@ READING = {
     "audit verify",
     "budgets list",
     "batches list",
+    "sign-in check",
+    "users show",
 }
 DESTRUCTIVE = {
     "audit restart",
@@ -58,6 +60,7 @@ ACTING = {
     "users invite",
     "users owner-link",
     "users reset",
+    "users unlink",
     "users role",
     "users disable",
     "users enable",

@@ -17,7 +17,7 @@ from sqlalchemy import Table, create_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-from appliance.accounts import people_tables, sign_on_tables
+from appliance.accounts import federation_tables, people_tables, sign_on_tables
 from appliance.accounts import tables as accounts_tables
 from appliance.accounts.api_keys import FIND_SQL
 from appliance.accounts.books import BUDGETS_SQL
@@ -36,7 +36,7 @@ from tests.support.box import ROOT
 
 CALL: Table = SQLModel.metadata.tables[ledger_tables.Call.__tablename__]
 assert proof_tables
-assert people_tables and sign_on_tables
+assert federation_tables and people_tables and sign_on_tables
 API_KEY: Table = SQLModel.metadata.tables[accounts_tables.ApiKey.__tablename__]
 
 

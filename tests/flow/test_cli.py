@@ -65,6 +65,7 @@ READING = {
     "models tune": (),
     "models use": ("smollm2-135m-instruct",),
     "models verify": (),
+    "sign-in check": (),
     "status": (),
     "up": (),
     "usage": (),
@@ -77,6 +78,8 @@ READING = {
     "users owner-link": (),
     "users remove": ("anna@example.com",),
     "users reset": ("anna@example.com",),
+    "users show": ("anna@example.com",),
+    "users unlink": ("anna@example.com",),
     "users role": ("anna@example.com", "admin"),
 }
 ROW_NAMES = {
