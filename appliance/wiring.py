@@ -38,7 +38,7 @@ from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.hardware.power import MachineReader
 from appliance.http.asgi import Request
-from appliance.http.listen import BACKLOG, listen
+from appliance.http.listen import BACKLOG, listeners
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.fair import Priority
 from appliance.policy.grants import permit
@@ -66,7 +66,7 @@ def serve(service: Service) -> None:
             f"Another gateway works on {home.state}.",
             "Stop it with `appliance down`, or use another --state.",
         )
-    listener = listen(service.host, service.port, "gateway.port")
+    sockets = listeners(service.host, service.port, "gateway.port", service.socket)
     schema.ensure(home.database)
 
     @asynccontextmanager
@@ -85,7 +85,7 @@ def serve(service: Service) -> None:
                 with suppress(ApplianceError):
                     await box.audit.write(Action.STOPPED, "gateway", VERSION)
 
-    _server(open_box).run(sockets=[listener])
+    _server(open_box).run(sockets=sockets)
 
 
 def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
@@ -106,11 +106,8 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
     )
     parts.callback(switchboard.close)
-    counted, energy, sampler = (
-        Metrics(_gauges(switchboard, ledger, books)),
-        EnergyMeter(),
-        Sampler(MachineReader().read),
-    )
+    counted = Metrics(_gauges(switchboard, ledger, books))
+    energy, sampler = EnergyMeter(), Sampler(MachineReader().read)
     parts.callback(sampler.close)
     doorkeeper = Doorkeeper(credentials)
     _meanwhile(parts, metering(energy, sampler), doorkeeper.keep())

@@ -9,7 +9,10 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from appliance.config.lan import LanSettings
+from appliance.config.mail import MailSettings
 from appliance.config.settings import (
+    ChatSettings,
     CloudModelSettings,
     CloudSettings,
     EngineSettings,
@@ -39,6 +42,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "cloud.providers.NAME": ProviderSettings,
     "cloud.models.NAME": CloudModelSettings,
     "identity": IdentitySettings,
+    "chat": ChatSettings,
+    "lan": LanSettings,
+    "mail": MailSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.accounts.access_tokens import AccessTokens
@@ -32,10 +33,13 @@ _KEEP_S = 1.0
 _MOST_KNOWN = 10_000
 _NOWHERE = Path("/nonexistent")
 # Whoever was removed stays out, should a credential of theirs have been forgotten.
+# Whose team is shut out is so with every key of theirs, also with one that counts for another team.
 SUSPENDED_SQL = (
-    "SELECT kind FROM suspension WHERE kind = 'user' AND name = ?1 OR kind = 'team' AND name = ?2"
-    " UNION ALL SELECT 'removed' FROM person WHERE login = ?1 AND removed_at IS NOT NULL"
+    "SELECT kind, name FROM suspension WHERE kind = 'user' AND name = ?1"
+    " OR kind = 'team' AND name IN (?2, (SELECT team FROM person WHERE login = ?1))"
+    " UNION ALL SELECT 'removed', login FROM person WHERE login = ?1 AND removed_at IS NOT NULL"
 )
+_TEAM_SQL = "SELECT team FROM person WHERE login = ?"
 
 
 class Credentials:
@@ -78,7 +82,7 @@ class Credentials:
             grant = self._find(authorization, Shown(address, voucher))
             self._check(grant, address)
             ends = math.inf if grant.expires_at is None else grant.expires_at / 1e6
-            known = self._known[asked] = (grant.principal, ends)
+            known = self._known[asked] = (self._placed(grant.principal), ends)
         return known[0]
 
     def resolve_key(self, key_id: str, address: str | None) -> Principal:
@@ -94,7 +98,7 @@ class Credentials:
                 "Sign in again, or ask your admin for a key.",
             )
         self._check(grant, address)
-        return grant.principal
+        return self._placed(grant.principal)
 
     def _find(self, authorization: str | None, shown: Shown) -> Grant:
         scheme, _, said = (authorization or "").partition(" ")
@@ -124,7 +128,14 @@ class Credentials:
         principal = grant.principal
         found = self._connection.execute(SUSPENDED_SQL, (principal.name, principal.team)).fetchone()
         if found is not None:
-            raise _suspended(principal, found[0])
+            raise _suspended(principal, *found)
+
+    def _placed(self, principal: Principal) -> Principal:
+        """With the team that the use counts for: the credential's, else the person's own, where there is one."""
+        if principal.team:
+            return principal
+        found = self._connection.execute(_TEAM_SQL, (principal.name,)).fetchone()
+        return principal if found is None else replace(principal, team=found[0])
 
     def mark(self) -> bytes:
         """What is another once somebody else than now may be let in."""
@@ -151,12 +162,12 @@ def _expired(at: int, successor: str | None) -> ApplianceError:
     )
 
 
-def _suspended(principal: Principal, kind: str) -> ApplianceError:
+def _suspended(principal: Principal, kind: str, name: str) -> ApplianceError:
     if kind == "removed":
         return ApplianceError(
             "suspended", f"{principal.name} was removed.", "Ask your admin for an account or a key of your own."
         )
-    who, option = (principal.name, "--owner") if kind == "user" else (f"the team {principal.team}", "--team")
+    who, option = (principal.name, "--owner") if kind == "user" else (f"the team {name}", "--team")
     return ApplianceError(
         "suspended",
         f"The access of {who} is suspended.",

@@ -53,12 +53,17 @@ class Request:
         return None
 
     def credential(self) -> str | None:
-        """The `Authorization` header, or what stands for it in the request's dialect."""
-        said = self.header(b"authorization")
-        if said is None and self.dialect.key_header:
+        """The `Authorization` header, or what stands for it in the request's dialect where there is none.
+
+        Raises key-refused where it comes twice: then two readers might take different ones.
+        """
+        said = [value for name, value in self.scope["headers"] if name == b"authorization"]
+        if len(said) > 1:
+            raise ApplianceError("key-refused", "There are two Authorization headers.", "Send one.")
+        if not said and self.dialect.key_header:
             key = self.header(self.dialect.key_header)
             return None if key is None else f"Bearer {key}"
-        return said
+        return str(said[0].decode("latin-1")) if said else None
 
     def end(self, why: ApplianceError) -> None:
         """Do nothing more for it. What is under way is stopped, and tells its client why."""
@@ -84,9 +89,21 @@ class Request:
 
     @property
     def peer(self) -> str | None:
-        """The address that the connection itself comes from, whatever a header says; None where it has none."""
+        """Whose address the request comes from; None where it has none.
+
+        That of the connection itself, whatever a header says. Only what comes by our own UNIX socket is from our own
+        proxy, as nobody else may open that: there the address that it puts last into X-Forwarded-For is the one.
+        """
+        if self.by_proxy:
+            return (self.header(b"x-forwarded-for") or "").rpartition(",")[2].strip() or None
         client = self.scope.get("client")
         return client[0] if client else None
+
+    @property
+    def by_proxy(self) -> bool:
+        """Whether it came by our own UNIX socket: then our end of the connection has a path, and no port."""
+        server = self.scope.get("server")
+        return server is not None and server[1] is None
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises body-too-large as soon as it is, and DisconnectedError."""

@@ -18,6 +18,7 @@ READING = {
     "models show",
     "models verify",
     "keys list",
+    "ca show",
     "clients list",
     "users list",
     "groups list",
@@ -55,6 +56,7 @@ ACTING = {
     "keys rotate",
     "users add",
     "users invite",
+    "users owner-link",
     "users reset",
     "users role",
     "users disable",
@@ -73,7 +75,9 @@ ACTING = {
     "cloud on",
     "cloud key",
     "engine build",
+    "chat-page install",
     "audit export",
+    "ca export",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

@@ -20,6 +20,7 @@ def bench(module: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_books_are_counted_through_hang_ups_and_kills_and_fifty_at_once() -> None:
     done = bench("books", "--only", "hang-ups,kills,fifties", "--kills", "3", "--fifties", "2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -28,6 +29,7 @@ def test_the_books_are_counted_through_hang_ups_and_kills_and_fifty_at_once() ->
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_gateway_is_measured_without_any_peer() -> None:
     """Whether it keeps its limits is not asked here: that depends on what else the machine does."""
     done = bench("gateway", "--quick", "--peers", "")

@@ -16,7 +16,7 @@ from tests.support.fake_engine import PROMPT_TOKENS
 from tests.support.litellm import MODEL, LiteLlm
 
 # The first run sets LiteLLM up.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 KEY = "sk-of-the-proxy-0123456789"
 

@@ -26,6 +26,7 @@ from tests.support.nvml import Nvml, StubGpu
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(not all(map(shutil.which, ("gcc", "g++", "strip"))), reason="needs a compiler"),
 ]
 

@@ -24,7 +24,7 @@ from appliance.policy.body import EngineRequest
 from tests.support.box import Box, wait_until
 from tests.support.fuzz import VALID, Fuzz
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 OURS = Engine("chat", "ours", ("chat",), "ours", socket="/engine.sock")
 THEIRS = Engine("chat", "theirs", ("chat",), "theirs", url="http://engine/v1")

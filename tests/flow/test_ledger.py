@@ -60,6 +60,7 @@ def kill_under_load(box: Box, key: str, seed: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_kill_9_under_load_loses_no_finished_answer_and_charges_nothing_twice(
     box: Box, fake_engine: FakeEngine
 ) -> None:
@@ -111,6 +112,7 @@ def small_disk(box: Box, fake_engine: FakeEngine) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_full_disk_refuses_clearly_and_service_returns_with_room(box: Box, small_disk: Path) -> None:
     key = make_key(small_disk, box)
     assert box.post(ask(), key)[0] == 200

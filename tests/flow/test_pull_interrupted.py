@@ -70,6 +70,7 @@ def attempt(puller: subprocess.Popen[str], folder: Path, model: Model, kill_afte
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_hundred_interruptions_never_put_a_bad_file_on_the_shelf(
     tmp_path: Path, puller: subprocess.Popen[str]
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_hundred_interruptions_never_put_a_bad_file_on_the_shelf(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_killed_pull_goes_on_where_it_was(tmp_path: Path, puller: subprocess.Popen[str]) -> None:
     folder = tmp_path / "models"
     folder.mkdir()

@@ -14,7 +14,7 @@ from tests.support.box import Box
 from tests.support.environments import own_environment, python_environment
 
 # The first run sets Schemathesis up.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 SECONDS = 60
 # Not that all that is valid is accepted: that a tool that is named must be among the tools, no JSON schema can say.

@@ -20,7 +20,7 @@ from appliance.supervise.where import LIST, reload, supervisor_pid
 from tests.support.box import environment, free_port, wait_until
 from tests.support.supervised import Supervised, alive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from appliance.supervise.where import supervisor_pid
 from tests.support.box import wait_until
 from tests.support.supervised import Supervised, alive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -16,8 +16,6 @@ import pytest
 from tests.installer.machine import Machine
 from tests.support.box import free_port
 
-_SECOND_RUN_S = 15.0
-
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
@@ -86,10 +84,10 @@ def test_an_installation_survives_being_cut_off_and_is_left_alone_afterwards(mac
     assert len(list((machine.prefix / "log").glob("install-*.log"))) == 3
     assert (machine.prefix / "var").stat().st_mode & 0o777 == 0o700
 
-    before, began = contents(machine), time.monotonic()
+    before = contents(machine)
     done = machine.install("--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - began < _SECOND_RUN_S
+    assert "Compiling" not in done.stdout
     assert contents(machine) == before
 
     command = machine.prefix / "bin/appliance"

@@ -207,6 +207,7 @@ def fuzz(count: int, file: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_hundred_thousand_damaged_headers_do_no_harm(tmp_path: Path) -> None:
     file = made(tmp_path)
     program = f"from tests.unit.test_gguf_header import fuzz; fuzz(100_000, {str(file)!r})"
