@@ -108,7 +108,8 @@ class Service:
     `max_body` and `max_file` in bytes, `engine_wait_s` in seconds; the rest as the settings of the same names.
     `remote` are the engines behind a URL: they are part of this deployment and of every later one. `prices` are what
     tokens cost, `reference_prices` what they would have cost elsewhere. Without `cloud` nothing is ever sent to a
-    model of the cloud. `issuer` is the sign-on whose access tokens count, empty where there is none.
+    model of the cloud. `issuer` is the sign-on whose access tokens count, empty where there is none. `socket` is the
+    UNIX socket at which it listens too, for our own proxy alone; empty where there is no proxy.
     """
 
     config: str
@@ -131,6 +132,7 @@ class Service:
     max_file: int = 200 * 1024**2
     batch_lines: int = 2
     issuer: str = ""
+    socket: str = ""
 
     def to_json(self) -> str:
         """One line of text."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -25,6 +26,7 @@ from appliance.gateway.app import Application, BoxFactory
 from appliance.gateway.batch_runner import working
 from appliance.gateway.batches import Batches
 from appliance.gateway.box import Box
+from appliance.gateway.doorkeeper import Doorkeeper
 from appliance.gateway.energy import EnergyMeter, metering
 from appliance.gateway.files import Files
 from appliance.gateway.limits import UnderWay
@@ -36,7 +38,7 @@ from appliance.gateway.switchboard import Switchboard
 from appliance.gateway.watch import Watchman
 from appliance.hardware.power import MachineReader
 from appliance.http.asgi import Request
-from appliance.http.listen import BACKLOG, listen
+from appliance.http.listen import BACKLOG, listeners
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.fair import Priority
 from appliance.policy.grants import permit
@@ -64,7 +66,7 @@ def serve(service: Service) -> None:
             f"Another gateway works on {home.state}.",
             "Stop it with `appliance down`, or use another --state.",
         )
-    listener = listen(service.host, service.port, "gateway.port")
+    sockets = listeners(service.host, service.port, "gateway.port", service.socket)
     schema.ensure(home.database)
 
     @asynccontextmanager
@@ -83,7 +85,7 @@ def serve(service: Service) -> None:
                 with suppress(ApplianceError):
                     await box.audit.write(Action.STOPPED, "gateway", VERSION)
 
-    _server(open_box).run(sockets=[listener])
+    _server(open_box).run(sockets=sockets)
 
 
 def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
@@ -93,7 +95,7 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
     """
     ledger = LedgerWriter(home.database)
     parts.callback(ledger.close)
-    credentials = Credentials(home.database, service.issuer, home.public_keys)
+    credentials = Credentials(home.database, service.issuer, home.public_keys, home.chat_secrets)
     parts.callback(credentials.close)
     audit = AuditWriter(home)
     parts.push_async_callback(audit.close)
@@ -104,20 +106,18 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         service.deployment, service.engine_wait_s, service.cloud, service.routing, service.headroom_s
     )
     parts.callback(switchboard.close)
-    counted, energy, sampler = (
-        Metrics(_gauges(switchboard, ledger, books)),
-        EnergyMeter(),
-        Sampler(MachineReader().read),
-    )
+    counted = Metrics(_gauges(switchboard, ledger, books))
+    energy, sampler = EnergyMeter(), Sampler(MachineReader().read)
     parts.callback(sampler.close)
-    meter = asyncio.get_running_loop().create_task(metering(energy, sampler))
-    parts.callback(meter.cancel)
+    doorkeeper = Doorkeeper(credentials)
+    _meanwhile(parts, metering(energy, sampler), doorkeeper.keep())
 
     def admit(request: Request) -> None:
         permit(credentials.resolve(request.credential(), request.peer), "metrics", ())
 
     return Box(
         credentials=credentials,
+        doorkeeper=doorkeeper,
         switchboard=switchboard,
         ledger=ledger,
         under_way=UnderWay(service.requests_at_once),
@@ -135,6 +135,12 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         max_body=service.max_body,
         queue_s=service.queue_s,
     )
+
+
+def _meanwhile(parts: AsyncExitStack, *works: Coroutine[Any, Any, None]) -> None:
+    """Do all of this beside what is asked for, until `parts` are closed."""
+    for work in works:
+        parts.callback(asyncio.get_running_loop().create_task(work).cancel)
 
 
 def _gauges(switchboard: Switchboard, ledger: LedgerWriter, books: Bookkeeper) -> Gauges:

@@ -1,11 +1,11 @@
 """What the planner says a model needs, against what llama-server then takes.
 
-    python -m bench.memory [--small] [--model FILE.gguf ...]
+    python -m bench.memory [--small] [--only SHAPE ...] [--model FILE.gguf ...]
 
-Starts the installed engine on files of real models' shapes, computes a full micro-batch on each slot (on
-the first alone for large ones), and reads the memory that the process cannot give back. `--model` adds real
-files; `--small` leaves out what takes minutes. Exit status: 0 every plan within its limits, 1 one is not,
-2 nothing could be measured.
+Starts the installed engine on files of real models' shapes, computes a full micro-batch on each slot (on the first
+alone for large ones), and reads the memory that the process cannot give back. `--small` leaves out what takes minutes,
+`--only` all shapes but those that it names, `--model` adds real files. Exit status: 0 every plan within its limits, 1
+one is not, 2 nothing could be measured.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def measure(file: Path, load: Load, tokens: int, filled: int, folder: Path) -> t
         status = Path(f"/proc/{process.pid}/status").read_text()
         return _field(status, "RssAnon"), _field(status, "RssFile")
     finally:
-        process.terminate()
+        # Not asked: an engine that still computes would end when it has.
+        process.kill()
         process.wait()
 
 
@@ -156,15 +157,15 @@ def _field(status: str, name: str) -> int:
     return int(found[1]) * 1024
 
 
-def rows(small: bool, models: list[Path]) -> Iterator[Row]:
-    """Every case in turn."""
+def rows(small: bool, only: list[str], models: list[Path]) -> Iterator[Row]:
+    """Every case in turn, of some shapes only where any is named."""
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as scratch:
         folder = Path(scratch)
         for model in models:
             for load in REAL_LOADS:
                 yield _row(model.name, model, load, load.slots, folder)
         for case in CASES:
-            if case.slow and small:
+            if (case.slow and small) or (only and case.shape not in only):
                 continue
             file = folder / "model.gguf"
             write(file, replace(SHAPES[case.shape], type=case.type))
@@ -195,13 +196,14 @@ def show(row: Row) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--model", type=Path, action="append", default=[])
     options = parser.parse_args()
     print("| model | context | slots | kv | repack | planned MiB | taken MiB | off | file MiB | mapped MiB | good |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     good = True
     try:
-        for row in rows(options.small, options.model):
+        for row in rows(options.small, options.only, options.model):
             print(show(row), flush=True)
             good = good and row.is_good
     except (ApplianceError, RuntimeError, OSError) as error:

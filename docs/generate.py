@@ -174,9 +174,9 @@ def api_page() -> str:
 _API = """\
 It speaks OpenAI's chat completions, text completions, responses and embeddings, Anthropic's messages, and the usual
 form of sorting documents (`rerank`). A key goes into the header `Authorization: Bearer apl-...`; for messages
-`x-api-key: apl-...` does as well. Every answer carries an `x-request-id`, which stands in the usage rows too. A
-request may carry an `x-request-id` of its own (at most 128 letters, digits, dots, lines and underscores): the answer
-has it as `x-client-request-id`.
+`x-api-key: apl-...` does as well, where there is no `Authorization`. Every answer carries an `x-request-id`, which
+stands in the usage rows too. A request may carry an `x-request-id` of its own (at most 128 letters, digits, dots, lines
+and underscores): the answer has it as `x-client-request-id`.
 
 Responses and messages are translated: the engine is asked for a chat completion. Nothing is kept from one request to
 the next, so there is no `previous_response_id`. Thoughts of a model come as reasoning items and thinking blocks; in

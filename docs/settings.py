@@ -10,7 +10,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance.config.federation import DirectorySettings, UpstreamSettings
+from appliance.config.lan import LanSettings
+from appliance.config.mail import MailSettings
 from appliance.config.settings import (
+    ChatSettings,
     CloudModelSettings,
     CloudSettings,
     EngineSettings,
@@ -42,6 +45,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "identity": IdentitySettings,
     "identity.providers.NAME": UpstreamSettings,
     "identity.directory": DirectorySettings,
+    "chat": ChatSettings,
+    "lan": LanSettings,
+    "mail": MailSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

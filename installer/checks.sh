@@ -290,6 +290,8 @@ check_port() {
     problem port-taken "found port $WANTED_PORT in use ($error), needed a free one." \
       "End the program that uses it, or choose another port: --port $(free_port)"
   fi
+  # Only a new installation chooses one; what stands in the settings stays.
+  [[ -e $CONFIG ]] || SIGN_ON_PORT=$(free_port_from "$SIGN_ON_PORT")
 }
 
 # can_listen PORT: succeeds, or prints why not.
@@ -304,9 +306,12 @@ with socket.socket() as trial:
         sys.exit(error.strerror)' "$1"
 }
 
-free_port() {
-  local port=$((WANTED_PORT < 1024 ? 8080 : WANTED_PORT))
-  until can_listen "$port" 2>/dev/null; do port=$((port < 65535 ? port + 1 : 1024)); done
+free_port() { free_port_from $((WANTED_PORT < 1024 ? 8080 : WANTED_PORT)); }
+
+# free_port_from PORT: the first free port from there on that the API does not want.
+free_port_from() {
+  local port=$1
+  until ((port != WANTED_PORT)) && can_listen "$port" 2>/dev/null; do port=$((port < 65535 ? port + 1 : 1024)); done
   printf '%s' "$port"
 }
 

@@ -62,7 +62,7 @@ choose_layout() {
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
   UV=$CACHE/uv-$(sha256sum <"$SOURCE/requirements/installer.txt" | cut -c1-12)/bin/uv
   RELEASE=$CODE/releases/$(release_name)
-  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER=
+  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER='' SIGN_ON_PORT=8085
   if release_complete; then COMPLETE=yes; fi
   WANTED_PORT=${PORT:-$(settings_port)}
   COMMAND=$CODE/bin/appliance
@@ -140,7 +140,7 @@ show_plan() {
   fi
   [[ $new == yes ]] || say "  - leave the release $(basename -- "$RELEASE") as it is: it is complete"
   if [[ ! -e $CONFIG ]]; then
-    say "  - write the settings $CONFIG with port $WANTED_PORT"
+    say "  - write the settings $CONFIG with port $WANTED_PORT, and sign-on at port $SIGN_ON_PORT"
   elif [[ $(settings_port) != "$WANTED_PORT" ]]; then
     say "  - set the port in $CONFIG to $WANTED_PORT, and change nothing else in it"
   else
@@ -181,6 +181,7 @@ say_goodbye() {
   fi
   say "  Settings: $CONFIG   State: $STATE"
   say "  The log of this installation: $LOG"
+  hand_over
 }
 
 main() {

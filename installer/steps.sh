@@ -108,8 +108,13 @@ write_settings() {
 # Settings of the appliance. All of them, with their defaults: docs/reference/settings.md
 [gateway]
 port = $WANTED_PORT
+
+# People sign in with one account: docs/sign-on.md
+[identity]
+enabled = true
+port = $SIGN_ON_PORT
 TEXT
-    say "      $CONFIG is written: port $WANTED_PORT"
+    say "      $CONFIG is written: port $WANTED_PORT, sign-on at port $SIGN_ON_PORT"
   elif [[ -n $PORT && $(settings_port) != "$PORT" ]]; then
     with_port "$PORT" <"$CONFIG" >"$TEMP/settings"
     replace "$CONFIG" "$(stat -c %a "$CONFIG")" <"$TEMP/settings"
@@ -209,4 +214,18 @@ stop_if_running() {
     say "      $(basename -- "$running") is running, and is ended first"
     run "$CODE/bin/appliance" down
   fi
+}
+
+# Whoever opens the link owns the appliance: it is shown, and goes into no log.
+hand_over() {
+  local owned
+  owned=$({ "$CODE/bin/appliance" status --json || true; } 2>/dev/null | json 'it["owned"] is False' 2>/dev/null) || return 0
+  [[ $owned == True ]] || return 0
+  say ""
+  if [[ $START == no ]]; then
+    say "Nobody owns this appliance yet. Once it is started:  $COMMAND users owner-link"
+    return
+  fi
+  say "One last step, in a browser: say who you are, and choose a password. You own this appliance then."
+  "$CODE/bin/appliance" users owner-link || say "  The link could not be made: try it with  $COMMAND users owner-link"
 }

@@ -1,8 +1,8 @@
 """Access tokens of sign-on as credentials: signed by us, for this gateway, not over, and of somebody still signed in.
 
 A signature says what was true half an hour ago at most; that it still is, the database says. Written against the
-driver, like `accounts.resolve`. What checks signatures is imported when the first token comes: it takes 10 MiB, which
-an appliance without sign-on does without.
+driver, like `accounts.resolve`. What checks signatures takes 10 MiB, which an appliance without sign-on does without,
+and half a second of a slow core to import: so where there is sign-on, that is done before the first request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from appliance.accounts.grant import Grant
+from appliance.accounts.chat_secrets import CHAT_PAGE
+from appliance.accounts.grant import Grant, Shown
 from appliance.errors import ApplianceError
 from appliance.policy.principals import Principal
 from appliance.units import now_us, show_instant
@@ -30,7 +31,7 @@ TYPE: Final = "at+jwt"
 _FORM: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _LONGEST: Final = 8192
 STILL_SQL = (
-    "SELECT token_family.expires_at, client.name, person.login, person.team, token_family.person_id"
+    "SELECT token_family.expires_at, client.id, client.name, person.login, person.team, token_family.person_id"
     " FROM token_family JOIN client ON client.id = token_family.client_id"
     " LEFT JOIN person ON person.id = token_family.person_id AND person.removed_at IS NULL"
     " WHERE token_family.id = ? AND token_family.ended_at IS NULL"
@@ -46,8 +47,12 @@ class AccessTokens:
         self._file = public_keys
         self._keys: KeySet | None = None
         self._read_of: tuple[int, int] | None = None
+        if issuer:
+            # Nothing of it is imported later.
+            import joserfc.jwk
+            import joserfc.jwt  # noqa: F401
 
-    def find(self, secret: str) -> Grant | None:
+    def find(self, secret: str, shown: Shown) -> Grant | None:
         """What a token grants; None for what is no token.
 
         Raises key-refused for one that is not ours or was taken back, key-expired for one that is over.
@@ -67,13 +72,14 @@ class AccessTokens:
         found = self._connection.execute(STILL_SQL, (key_id,)).fetchone()
         if found is None:
             return None
-        expires_at, program, login, team, person_id = found
+        expires_at, client_id, program, login, team, person_id = found
         if expires_at <= now_us() or (person_id is not None and login is None):
             return None
         if person_id is None:
             # Nobody's name begins like that, so a program never counts for a person.
             return Grant(Principal(name=f"program:{program}", key_id=key_id), expires_at)
-        return Grant(Principal(name=login, key_id=key_id, team=team, priority="chat"), expires_at)
+        by_page = client_id == CHAT_PAGE
+        return Grant(Principal(name=login, key_id=key_id, team=team, priority="chat", by_chat_page=by_page), expires_at)
 
     def _checked(self, secret: str) -> dict[str, Any]:
         """The claims of a token that we signed for this gateway."""
@@ -82,7 +88,7 @@ class AccessTokens:
 
         try:
             token = jwt.decode(secret, self._public(), algorithms=[ALGORITHM])
-        except (JoseError, ValueError) as error:
+        except (JoseError, TypeError, ValueError) as error:
             raise _refused("It is not signed by this appliance's sign-on") from error
         claims = token.claims
         if token.header.get("typ") != TYPE or claims.get("aud") != AUDIENCE or claims.get("iss") != self._issuer:

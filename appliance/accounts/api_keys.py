@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
-from appliance.accounts.grant import Grant
+from appliance.accounts.grant import Grant, Shown
 from appliance.errors import ApplianceError
 from appliance.policy.addresses import networks
 from appliance.policy.principals import Principal
@@ -27,7 +27,7 @@ class ApiKeys:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def find(self, secret: str) -> Grant | None:
+    def find(self, secret: str, shown: Shown) -> Grant | None:
         """What a key grants; None for whatever is no key of ours. Raises key-refused for one that was revoked."""
         if not secret.startswith(PREFIX):
             return None

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final
 
 from appliance.config.paths import Home
 from appliance.errors import ApplianceError
 from appliance.store.files import write_atomic
 from appliance.store.locks import turn
+
+# The id that the chat page is registered for sign-on under, which no other program ever gets.
+CHAT_PAGE: Final = "client-chat-page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,13 @@ class ChatSecrets:
 
 def read(home: Home) -> ChatSecrets | None:
     """The secrets of an appliance; None where there is no chat page yet. Raises chat-secrets-bad."""
+    return read_file(home.chat_secrets)
+
+
+def read_file(file: Path) -> ChatSecrets | None:
+    """The secrets in a file; None where there is none. Raises chat-secrets-bad."""
     try:
-        data = json.loads(home.chat_secrets.read_text())
+        data = json.loads(file.read_text())
         found = ChatSecrets(**data)
         if not all(isinstance(value, str) and len(value) >= 32 for value in data.values()):
             raise ValueError("a secret in it is too short")
@@ -38,7 +48,7 @@ def read(home: Home) -> ChatSecrets | None:
     except (OSError, ValueError, TypeError) as error:
         raise ApplianceError(
             "chat-secrets-bad",
-            f"The secrets of the chat page in {home.chat_secrets} cannot be used: {error}.",
+            f"The secrets of the chat page in {file} cannot be used: {error}.",
             "Restore the file from a backup, or remove it: then new ones are made, and everybody signs in anew.",
         ) from error
     return found

@@ -19,6 +19,10 @@ from appliance.units import now_us
 
 # With a browser; on a device without one, by a code that people type elsewhere; as itself, for nobody.
 CODE, DEVICE, SERVICE = FLOWS = ("code", "device", "service")
+# The id of the chat page, which `appliance up` registers by itself.
+CHAT_PAGE: Final = "client-chat-page"
+# Where programs on this machine find what sign-on can do, with addresses that need neither a name nor a certificate.
+INSIDE: Final = "/inside/openid-configuration"
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # One address a line in the database's column: nothing in it may be blank.
 _ADDRESS: Final = re.compile(r"https?://[!-~]{1,1000}")

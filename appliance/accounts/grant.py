@@ -23,10 +23,22 @@ class Grant:
     successor: str | None = None
 
 
-class Kind(Protocol):
-    """One kind of credential: an API key, or the token of a sign-on."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a request shows besides its secret.
 
-    def find(self, secret: str) -> Grant | None:
+    `address` is where the connection comes from, None where it has none; `voucher` is what the chat page has signed
+    to say for whom it asks, None where there is none, or where somebody stands between it and the gateway.
+    """
+
+    address: str | None = None
+    voucher: str | None = None
+
+
+class Kind(Protocol):
+    """One kind of credential: an API key, the token of a sign-on, or the chat page's own key."""
+
+    def find(self, secret: str, shown: Shown) -> Grant | None:
         """What the credential grants; None where it is none of this kind, or unknown.
 
         Raises key-refused for one that is known and was taken back. Its expiry, its addresses and who is suspended

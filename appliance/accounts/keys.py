@@ -98,6 +98,8 @@ def listed(session: Session) -> list[Listed]:
     found = list(session.exec(select(ApiKey).order_by(col(ApiKey.created_at), col(ApiKey.id))))
     used = last_used(session, {key.id: key.created_at for key in found})
     shut_out = {(one.kind, one.name) for one in suspension.listed(session)}
+    members = session.exec(select(Person.login, Person.team).where(Person.team != ""))
+    shut_out |= {(suspension.USER, login) for login, team in members if (suspension.TEAM, team) in shut_out}
     return [Listed(key, state(key, suspended=is_suspended(key, shut_out), now=now), used.get(key.id)) for key in found]
 
 

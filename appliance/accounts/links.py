@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlmodel import Session, col, delete, update
 
-from appliance.accounts import people
+from appliance.accounts import owners, people
 from appliance.accounts.api_keys import digest
 from appliance.accounts.people_tables import Link, Person
 from appliance.errors import ApplianceError
@@ -44,6 +44,11 @@ def make(session: Session, person: Person | None, purpose: str) -> tuple[Link, s
     return link, secret
 
 
+def void(session: Session, person: Person) -> None:
+    """Somebody has set a password in another way: no link for one that they still have works any more."""
+    session.exec(delete(Link).where(col(Link.person_id) == person.id, _UNUSED))
+
+
 def find(session: Session, secret: str) -> tuple[Link, Person | None]:
     """A link that works, and whose it is; nothing of it is used up. Raises link-refused or suspended."""
     link = session.get(Link, digest(secret))
@@ -53,6 +58,8 @@ def find(session: Session, secret: str) -> tuple[Link, Person | None]:
         raise _refused("This link was used already.")
     if link.expires_at <= now_us():
         raise _refused("The time of this link is over.")
+    if link.purpose == OWNER and owners.who_can_sign_in(session):
+        raise _refused("Somebody owns this appliance already.")
     person = None if link.person_id is None else session.get(Person, link.person_id)
     if person is not None:
         people.must_not_be_shut_out(session, person)

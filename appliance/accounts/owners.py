@@ -31,6 +31,16 @@ def who_can_sign_in(session: Session) -> set[str]:
     return set(session.exec(query))
 
 
+def must_be_none(session: Session) -> None:
+    """Raises owner-exists once somebody owns the appliance and can sign in."""
+    if who_can_sign_in(session):
+        raise ApplianceError(
+            "owner-exists",
+            "Somebody owns this appliance already.",
+            "They can make others owners: appliance users invite EMAIL --role owner",
+        )
+
+
 @contextmanager
 def keeping_one(session: Session) -> Iterator[None]:
     """What the block does must leave an owner who can sign in, if there was one. Raises last-owner.

@@ -40,6 +40,13 @@ def turn_on(session: Session, person: Person, secret: str, code: str, now_s: flo
     return renew_recovery_codes(session, person)
 
 
+def turn_off(session: Session, person: Person) -> None:
+    """Ask somebody for no codes any more, and forget the recovery codes that stood in for them."""
+    person.totp, person.totp_step = "", 0
+    session.exec(delete(RecoveryCode).where(col(RecoveryCode.person_id) == person.id))
+    session.flush()
+
+
 def check(session: Session, person: Person, code: str, now_s: float) -> None:
     """Take a code of somebody's authenticator, or one of their recovery codes. Raises sign-in-refused."""
     step = step_of(person.totp, code, now_s, person.totp_step) if person.totp else None

@@ -115,6 +115,18 @@ def end_person(session: Session, person_id: str, why: str, but: str = "") -> int
     return len(signed_on) + len(left)
 
 
+def alive_of(session: Session, person_id: str) -> list[SignOn]:
+    """The browsers in which somebody is signed in, newest first."""
+    mine = (SignOn.person_id == person_id, col(SignOn.ended_at).is_(None), SignOn.expires_at > now_us())
+    return list(session.exec(select(SignOn).where(*mine).order_by(col(SignOn.began_at).desc())))
+
+
+def programs_of(session: Session, person_id: str) -> list[str]:
+    """The names of the programs that hold tokens of somebody, by name."""
+    mine = (TokenFamily.person_id == person_id, col(TokenFamily.ended_at).is_(None), TokenFamily.expires_at > now_us())
+    return sorted(set(session.exec(select(Client.name).where(Client.id == TokenFamily.client_id, *mine))))
+
+
 def families_of(session: Session, client_id: str) -> list[TokenFamily]:
     """The token families of a client that have not ended."""
     return list(session.exec(_alive().where(TokenFamily.client_id == client_id, TokenFamily.expires_at > now_us())))

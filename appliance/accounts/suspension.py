@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from appliance.accounts import owners, sign_on
+from appliance.accounts.people_tables import Person
 from appliance.accounts.tables import TEAM as TEAM
 from appliance.accounts.tables import USER as USER
 from appliance.accounts.tables import ApiKey, Suspension
@@ -47,15 +48,21 @@ def listed(session: Session) -> list[Suspension]:
 
 
 def of(session: Session, key: ApiKey) -> list[Suspension]:
-    """What shuts a key out: its owner's suspension, its team's, both or none."""
-    found = (session.get(Suspension, one) for one in ((USER, key.owner), (TEAM, key.team)))
+    """What shuts a key out: its owner's suspension, its team's, that of the owner's own team; each once."""
+    own = session.exec(select(Person.team).where(Person.login == key.owner)).first()
+    teams = dict.fromkeys((key.team, own or ""))
+    found = (session.get(Suspension, one) for one in ((USER, key.owner), *((TEAM, team) for team in teams)))
     return [one for one in found if one is not None]
 
 
 def keys_of(session: Session, kind: str, name: str) -> list[ApiKey]:
-    """The keys of an owner or a team, revoked ones left out."""
-    column = col(ApiKey.owner) if kind == USER else col(ApiKey.team)
-    return list(session.exec(select(ApiKey).where(column == _checked(kind, name), col(ApiKey.revoked_at).is_(None))))
+    """The keys of an owner, or of a team and those whose use counts for it, revoked ones left out."""
+    name = _checked(kind, name)
+    members = select(Person.login).where(Person.team == name)
+    whose = col(ApiKey.owner) == name
+    if kind == TEAM:
+        whose = or_(col(ApiKey.team) == name, col(ApiKey.owner).in_(members))
+    return list(session.exec(select(ApiKey).where(whose, col(ApiKey.revoked_at).is_(None))))
 
 
 def _found(session: Session, kind: str, name: str) -> Suspension | None:

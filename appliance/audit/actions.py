@@ -35,6 +35,7 @@ class Action(StrEnum):
     PERSON_ADDED = "person-added"
     PERSON_INVITED = "person-invited"
     PERSON_RESET = "person-reset"
+    OWNER_INVITED = "owner-invited"
     PERSON_REMOVED = "person-removed"
     PERSON_LINKED = "person-linked"
     PERSON_UNLINKED = "person-unlinked"
@@ -55,6 +56,13 @@ class Action(StrEnum):
     SIGNED_IN = "signed-in"
     SIGNED_OUT = "signed-out"
     LINK_USED = "link-used"
+    SIGN_IN_REFUSED = "sign-in-refused"
+    PASSWORD_CHANGED = "password-changed"  # noqa: S105 - the name of an act
+    AUTHENTICATOR_ADDED = "authenticator-added"
+    AUTHENTICATOR_REMOVED = "authenticator-removed"
+    RECOVERY_CODES_MADE = "recovery-codes-made"
+    PASSKEY_ADDED = "passkey-added"
+    PASSKEY_REMOVED = "passkey-removed"
     DEVICE_ALLOWED = "device-allowed"
     DEVICE_REFUSED = "device-refused"
     CLIENT_ADDED = "client-added"
@@ -112,6 +120,11 @@ KINDS: dict[Action, Kind] = {
         "{target} may set a new password, by {actor}",
         ("expires_at", "now", "second_factor"),
     ),
+    Action.OWNER_INVITED: Kind(
+        "A link was made on which the first owner says who they are.",
+        "{actor} made the link for the first owner",
+        ("expires_at",),
+    ),
     Action.PERSON_REMOVED: Kind(
         "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")
     ),
@@ -163,6 +176,31 @@ KINDS: dict[Action, Kind] = {
     Action.SIGNED_OUT: Kind("Somebody signed out.", "{actor} signed out of {target}"),
     Action.LINK_USED: Kind(
         "Somebody chose a password, by a one-time link.", "{actor} chose a password", ("purpose", "address")
+    ),
+    Action.SIGN_IN_REFUSED: Kind(
+        "Somebody was not let in: a wrong password or code, too many tries, or shut out. Who did it is the address that"
+        " it came from; for whom stands there only if they have an account. Repeats within a minute are one event"
+        " with their `count`.",
+        "{actor} was not let in as {target} ({code})",
+        ("code", "count", "since"),
+    ),
+    Action.PASSWORD_CHANGED: Kind(
+        "Somebody changed their password. They are signed out everywhere else.",
+        "{actor} changed their password",
+        ("address",),
+    ),
+    Action.AUTHENTICATOR_ADDED: Kind(
+        "Somebody set up an authenticator.", "{actor} set up an authenticator", ("address",)
+    ),
+    Action.AUTHENTICATOR_REMOVED: Kind(
+        "Somebody removed their authenticator.", "{actor} removed their authenticator", ("address",)
+    ),
+    Action.RECOVERY_CODES_MADE: Kind(
+        "Somebody made new recovery codes; the old ones are void.", "{actor} made new recovery codes", ("address",)
+    ),
+    Action.PASSKEY_ADDED: Kind("Somebody added a passkey.", "{actor} added the passkey {name}", ("name", "address")),
+    Action.PASSKEY_REMOVED: Kind(
+        "Somebody removed a passkey of theirs.", "{actor} removed the passkey {name}", ("name", "address")
     ),
     Action.DEVICE_ALLOWED: Kind(
         "Somebody let a device or a program without a browser in.", "{actor} let a device of {target} in", ("address",)

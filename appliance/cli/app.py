@@ -15,10 +15,13 @@ from appliance.cli import (
     audit,
     batches,
     budgets,
+    ca,
     chat,
+    chat_page,
     clients,
     cloud,
     engine,
+    first_owner,
     groups,
     hardware,
     keys,
@@ -86,6 +89,7 @@ models.app.command()(using.use)
 models.app.command()(proving.prove)
 models.app.command()(tuning.tune)
 app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+users.app.command("owner-link")(first_owner.owner_link)
 app.add_typer(users.app, name="users", rich_help_panel=PEOPLE)
 users.app.command()(sources.show)
 users.app.command()(sources.unlink)
@@ -98,10 +102,12 @@ app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
+app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)
 app.command(rich_help_panel=INSPECT)(lifecycle.serve)
 app.command(rich_help_panel=INSPECT)(lifecycle.identity)
+app.add_typer(chat_page.app, name="chat-page", rich_help_panel=INSPECT)
 app.add_typer(engine.app, name="engine", rich_help_panel=INSPECT)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.common import Json, home_of, settings_of
+from appliance.cli.first_owner import NOBODY
 from appliance.cli.follow import Follower, show
 from appliance.cli.output import document, leave, say, write
 from appliance.cli.proving import prove_all
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from appliance.supervise.spec import Report
 
 _FOLLOW_S = 0.2
+_FACES = ("serve", "identity", "chat-redis", "chat-page")
 
 
 def up(
@@ -60,6 +62,10 @@ def up(
         say("The settings have changed since it was started: `appliance down`, then `appliance up`.")
     else:
         say(f"Ready. The API is at {found['urls']['api']}")
+        if "chat" in found["urls"]:
+            say(f"The chat page is at {found['urls']['chat']}")
+    if found["owned"] is False:
+        say(NOBODY)
     if any(engine["trial"] for engine in found["engines"]):
         _suggest(home)
 
@@ -167,14 +173,17 @@ def identity(
     from appliance.identity.wiring import Place
 
     home = home_of(context)
-    settings = settings_of(home).identity
+    whole = settings_of(home)
+    settings = whole.identity
     if not settings.enabled:
         raise ApplianceError(
             "sign-on-off", "Sign-on is switched off.", "Set `enabled = true` under [identity] in the settings."
         )
+    socket = str(home.socket("identity")) if whole.lan.enabled else ""
     place = Place(
-        str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer,
-        upstreams_of(settings), directory_of(settings),
+        str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, socket,
+        landing=whole.chat.origin if whole.chat.enabled else "/account",
+        upstreams=upstreams_of(settings), directory=directory_of(settings),
     )  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 
@@ -203,6 +212,7 @@ def _teller() -> Any:
 
 def _attached(home: Home, settings: Settings) -> None:
     """Start everything, pass on its logs, and end it with this command."""
+    from appliance.control.lan import PROCESSES
     from appliance.control.status import api_url
     from appliance.control.up import attach, failure
     from appliance.supervise.where import read_report
@@ -211,7 +221,7 @@ def _attached(home: Home, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     tell, ready = _teller(), False
-    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, "serve", "identity")])
+    logs = Follower([home.logs / f"{name}.log" for name in ("supervisor", *settings.engines, *_FACES, *PROCESSES)])
     child = attach(home, settings)
     try:
         while child.poll() is None:
@@ -264,6 +274,20 @@ def _show_status(found: dict[str, Any]) -> None:
             write(f"    {_proved(engine)}\n")
         if engine["trial"]:
             write("    a trial model: it shows that the box works, and is too small for real work\n")
-    write(f"  API: {found['urls']['api']}\n")
-    if "issuer" in found["urls"]:
-        write(f"  sign-on: {found['urls']['issuer']}\n")
+    _show_addresses(found)
+
+
+def _show_addresses(found: dict[str, Any]) -> None:
+    """Where it is used, and by whom it is owned."""
+    chat = found["chat"]
+    words = {"api": "API", "issuer": "sign-on", "page": "on the network", "trust": "for devices that warn of it"}
+    write("".join(f"  {words[name]}: {url}\n" for name, url in found["urls"].items() if name in words))
+    if chat:
+        write(f"  chat page: {found['urls']['chat']}, used by {chat['people']} people in 30 days\n")
+        if chat["licence"]:
+            write(f"    {chat['licence']}\n")
+        if not chat["signs_out_at_once"]:
+            write("    redis-server is not installed: for 30 minutes after signing out, a browser that somebody has\n")
+            write("    taken along can still read their conversations\n")
+    if found["owned"] is False:
+        write(f"  {NOBODY}\n")

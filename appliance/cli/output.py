@@ -42,6 +42,11 @@ def write(text: str) -> None:
         leave(0)
 
 
+def is_terminal() -> bool:
+    """Whether somebody looks at the result itself."""
+    return sys.stdout.isatty()
+
+
 def document(value: Any) -> None:
     """One JSON document on standard output."""
     write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from appliance.cli.output import document, say, write
-
 if TYPE_CHECKING:
     from sqlmodel import Session
 
@@ -58,18 +56,6 @@ def short(text: str, width: int) -> str:
 def facts(person: Person, groups: list[str]) -> dict[str, str | bool]:
     """What the audit log keeps of a new account: nothing that would outlive its removal but the login."""
     return {"role": str(person.role), "groups": " ".join(groups), "password": bool(person.password)}
-
-
-def hand_over(found: dict[str, Any], as_json: bool) -> None:
-    """Show a link, this once."""
-    if as_json:
-        document(found)
-        return
-    write(found["link"] + "\n")
-    ends = f"{found['expires_at'][:16].replace('T', ' ')} UTC"
-    say(f"This is for {found['name']} <{found['email']}> alone. It works once, until {ends}, and is not shown again.")
-    if not found["link"].startswith("http"):
-        say("It is a path below the address of the sign-on page.")
 
 
 def welcome(opened: Session, person: Person) -> list[str]:

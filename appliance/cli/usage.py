@@ -17,6 +17,9 @@ _ROUTE = (
     "model_asked", "model", "route", "calls", "not_complete", "prompt_tokens", "completion_tokens", "first_token_ms",
     "tokens_per_s",
 )  # fmt: skip
+_TASK = (
+    "principal", "priority", "task", "calls", "not_complete", "prompt_tokens", "cached_tokens", "completion_tokens",
+)  # fmt: skip
 _TOTAL = ("principal", "model", "calls", "not_complete", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 
@@ -25,34 +28,41 @@ def usage(
     rows: Annotated[bool, typer.Option("--rows", help="Each call, newest first, instead of totals.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="With --rows: how many.")] = 100,
     routes: Annotated[bool, typer.Option("--routes", help="By name asked for, model and why it was chosen.")] = False,
+    tasks: Annotated[
+        bool, typer.Option("--tasks", help="By person and what was asked for in their name: titles, tags.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show tokens by person and model, by route, or each call.
+    """Show tokens by person and model, by route, by task, or each call.
 
     Example: appliance usage --rows --limit 20
     """
     from appliance.errors import ApplianceError
     from appliance.store.sessions import session
 
-    if rows and routes:
-        raise ApplianceError("wrong-use", "`--rows` and `--routes` are two different lists.", "Leave one of them out.")
+    if rows + routes + tasks > 1:
+        raise ApplianceError(
+            "wrong-use", "`--rows`, `--routes` and `--tasks` are different lists.", "Leave all but one of them out."
+        )
     home = home_of(context)
     home.prepare()
     with session(home.database) as opened:
-        found = _found(opened, limit if rows else 0, routes=routes)
+        found = _found(opened, limit if rows else 0, routes=routes, tasks=tasks)
     if as_json:
         document(found)
         return
-    columns = _ROUTE if routes else _ROW if rows else _TOTAL
+    columns = _ROUTE if routes else _TASK if tasks else _ROW if rows else _TOTAL
     table([name.replace("_", " ") for name in columns], [_cells(row, columns) for row in found])
 
 
-def _found(opened: Session, limit: int, *, routes: bool) -> list[dict[str, Any]]:
-    """The list that was asked for: routes, the `limit` newest rows, or, without a limit, totals."""
+def _found(opened: Session, limit: int, *, routes: bool, tasks: bool) -> list[dict[str, Any]]:
+    """The list that was asked for: routes, tasks, the `limit` newest rows, or, without a limit, totals."""
     from appliance.ledger import usage as ledger
 
     if routes:
         return ledger.routes(opened)
+    if tasks:
+        return ledger.tasks(opened)
     return ledger.rows(opened, limit) if limit else ledger.totals(opened)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.common import Json, confirm, home_of, settings_of
+from appliance.cli.mailing import hand_over
 from appliance.cli.output import document, say, table
-from appliance.cli.people_words import facts, hand_over, keys_in_words, plain, row, shown, welcome
+from appliance.cli.people_words import facts, keys_in_words, plain, row, shown, welcome
 
 if TYPE_CHECKING:
     from appliance.accounts.people_tables import Person
@@ -29,6 +30,9 @@ Groups = Annotated[
 Login = Annotated[
     str,
     typer.Option(metavar="NAME", help="A short name for keys, budgets and records; else made from the address."),
+]
+Mail = Annotated[
+    bool, typer.Option("--mail/--no-mail", help="Send the link by mail, if there is a mail server; else show it.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 # Most bytes of a password on standard input, and of a list in a file.
@@ -73,6 +77,7 @@ def invite(
     role: Role = "staff",
     group: Groups = None,
     login: Login = "",
+    mail: Mail = True,
     as_json: Json = False,
 ) -> None:
     """Make a one-time link with which somebody sets their first password; add them if they have no account yet.
@@ -106,7 +111,8 @@ def invite(
         ends = show_instant(link.expires_at)
         acts.note(Action.PERSON_INVITED, person.login, expires_at=ends)
         found = {**plain(person), "link": links.address(_pages(context), secret), "expires_at": ends}
-    hand_over(found, as_json)
+        language = person.language
+    hand_over(context, found, links.INVITE, language, mail=mail, as_json=as_json)
 
 
 @app.command()
@@ -119,6 +125,7 @@ def reset(
     now: Annotated[
         bool, typer.Option("--now", help="Their present password ends at once: for one that was stolen.")
     ] = False,
+    mail: Mail = True,
     as_json: Json = False,
 ) -> None:
     """Make a one-time link with which somebody sets a new password. Until then the old one works, unless `--now`.
@@ -142,7 +149,8 @@ def reset(
         ends = show_instant(link.expires_at)
         acts.note(Action.PERSON_RESET, person.login, expires_at=ends, now=now, second_factor=second_factor)
         found = {**plain(person), "link": links.address(_pages(context), secret), "expires_at": ends}
-    hand_over(found, as_json)
+        language = person.language
+    hand_over(context, found, links.RESET, language, mail=mail, as_json=as_json)
 
 
 @app.command()

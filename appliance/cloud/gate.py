@@ -19,6 +19,11 @@ class CloudGate:
     def __init__(self, terms: CloudTerms | None) -> None:
         self.terms = terms
 
+    @property
+    def is_off(self) -> bool:
+        """Whether nobody may send anything now."""
+        return self.terms is None or is_off(self.terms.switch)
+
     def refusal(self, principal: Principal, headers: Headers) -> ApplianceError | None:
         """Why a request must not leave the box, cloud-off or cloud-not-allowed; None when it may."""
         switch_is_off = self.terms is not None and is_off(self.terms.switch)

@@ -83,6 +83,26 @@ class Home:
         return self.secrets / "chat.json"
 
     @property
+    def chat(self) -> Path:
+        """What the chat page keeps: conversations, documents and their index."""
+        return self.state / "chat"
+
+    @property
+    def chat_environment(self) -> Path:
+        """The environment variables of the chat page, its secrets among them."""
+        return self.secrets / "chat-environment.json"
+
+    @property
+    def lan(self) -> Path:
+        """What the box is known by on the network: its own certificate authority, and what Caddy keeps."""
+        return self.state / "lan"
+
+    @property
+    def caddy(self) -> Path:
+        """What Caddy is started with."""
+        return self.run / "caddy.json"
+
+    @property
     def files(self) -> Path:
         """What people uploaded, their batches, and the results."""
         return self.state / "files"

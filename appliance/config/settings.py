@@ -7,12 +7,22 @@ does not exist, and naming it in the file stops the start (`config.load`).
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from appliance.config.federation import DirectorySettings, UpstreamSettings, check_names
+from appliance.config.lan import LanSettings
+from appliance.config.mail import MailSettings
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
 from appliance.units import GIB, MIB, parse_bytes, parse_money
@@ -31,9 +41,14 @@ class GatewaySettings(Section):
     """The OpenAI-compatible API."""
 
     host: str = Field(
-        "127.0.0.1", description="Address the gateway listens on. Loopback unless a proxy with TLS stands in front."
+        "127.0.0.1", description="Address the gateway listens on. Any other than loopback needs `insecure_lan` too."
     )
     port: int = Field(8080, ge=1, le=65535, description="TCP port the gateway listens on.")
+    insecure_lan: bool = Field(
+        default=False,
+        description="Whether `host` may be one that other machines reach without encryption, as behind a proxy "
+        "of your own. Keys and prompts can then be read on the way; `[lan]` is the safe way.",
+    )
     max_body: Size = Field(8 * MIB, ge=1024, le=GIB, description='Largest request body, in bytes or as `"8 MiB"`.')
     max_file: Size = Field(
         200 * MIB,
@@ -260,6 +275,38 @@ class IdentitySettings(Section):
         return self.url or f"http://{host}:{self.port}"
 
 
+class ChatSettings(Section):
+    """The chat page that staff use (Open WebUI). It needs sign-on, and `appliance chat-page install`."""
+
+    enabled: bool = Field(default=False, description="Whether there is a chat page.")
+    host: str = Field(
+        "127.0.0.1", description="Address that the chat page listens on. Loopback: a proxy stands in front."
+    )
+    port: int = Field(8090, ge=1, le=65535, description="TCP port that the chat page listens on.")
+    url: str | None = Field(
+        None,
+        pattern=rf"^https?://{_HOST}$",
+        description="Address by which browsers know it, as `https://ai.example.com`, without a slash at the end. "
+        "Without one it is only for this machine.",
+    )
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> ChatSettings:
+        if self.host not in _LOOPBACK:
+            raise ValueError(
+                "the chat page listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy"
+            )
+        if urlsplit(self.origin).scheme != "https" and urlsplit(self.origin).hostname not in _LOOPBACK:
+            raise ValueError("`url` must begin with https://, or conversations could be read on the way")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """The address by which browsers know it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"http://{host}:{self.port}"
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -271,3 +318,48 @@ class Settings(Section):
     money: MoneySettings = Field(default_factory=MoneySettings)
     cloud: CloudSettings = Field(default_factory=CloudSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
+    chat: ChatSettings = Field(default_factory=ChatSettings)
+    lan: LanSettings = Field(default_factory=LanSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _addresses_follow(cls, data: Any) -> Any:
+        """On the network, addresses follow from [lan]: filled in before anything is checked."""
+        if not isinstance(data, dict) or "lan" not in data:
+            return data
+        try:
+            lan = LanSettings.model_validate(data["lan"])
+        except ValidationError:
+            # It is told when its own turn comes, with its line.
+            return data
+        follow = {"identity": lan.sign_on, "chat": lan.origin} if lan.enabled else {}
+        mine = {
+            name: {**data[name], "url": url}
+            for name, url in follow.items()
+            if isinstance(data.get(name), dict) and data[name].get("url") is None
+        }
+        return {**data, **mine}
+
+    @field_validator("chat")
+    @classmethod
+    def _chat_has_sign_on(cls, chat: ChatSettings, info: ValidationInfo) -> ChatSettings:
+        identity = info.data.get("identity")
+        # A mistake in [identity] is told by itself.
+        if chat.enabled and identity is not None and not identity.enabled:
+            raise ValueError("the chat page needs sign-on: set `enabled = true` under [identity] too")
+        return chat
+
+    @field_validator("lan")
+    @classmethod
+    def _lan_is_whole(cls, lan: LanSettings, info: ValidationInfo) -> LanSettings:
+        identity, chat = info.data.get("identity"), info.data.get("chat")
+        if not lan.enabled or identity is None:
+            return lan
+        if not identity.enabled:
+            raise ValueError("it needs sign-on: set `enabled = true` under [identity] too")
+        if identity.url != lan.sign_on:
+            raise ValueError(f"`url` under [identity] must be left out: it is {lan.sign_on}")
+        if chat is not None and chat.enabled and chat.url != lan.origin:
+            raise ValueError(f"`url` under [chat] must be left out: it is {lan.origin}")
+        return lan

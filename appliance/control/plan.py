@@ -10,9 +10,11 @@ from pathlib import Path
 from appliance.artifacts import gguf
 from appliance.artifacts.shelf import Shelf
 from appliance.catalog.models import Catalogue, Model, parse
-from appliance.config.paths import Home
+from appliance.chat import install, process
+from appliance.config.paths import Home, cache_folder
 from appliance.config.settings import Role, Settings
 from appliance.config.version import VERSION
+from appliance.control import exposure, lan
 from appliance.control.room import Room
 from appliance.control.running import Planned
 from appliance.control.tuned import tuned_for, with_tuned
@@ -66,8 +68,9 @@ def make_plan(home: Home, settings: Settings) -> Plan:
     """Decide what runs.
 
     Raises catalogue-bad, model-unknown, model-cannot-chat, model-cannot-serve, model-missing, model-truncated,
-    model-not-gguf, model-too-large or engine-missing.
+    model-not-gguf, model-too-large, engine-missing, chat-page-missing, lan-insecure, caddy-missing or avahi-missing.
     """
+    exposure.check(settings)
     ours = {role: wanted for role, wanted in settings.engines.items() if wanted.url is None}
     engines: list[Engine] = []
     planned: list[Planned] = []
@@ -81,7 +84,12 @@ def make_plan(home: Home, settings: Settings) -> Plan:
             engine, one = plan_engine(home, role, choice, room, tuned=tuned)
             engines.append(engine)
             planned.append(one)
-    faces = (_gateway_process(home, settings), *_identity_process(home, settings))
+    faces = (
+        _gateway_process(home, settings),
+        *_identity_process(home, settings),
+        *_chat_processes(home, settings),
+        *lan.processes(home, settings),
+    )
     processes = (*(engine_process_of(home, one) for one in planned), *faces)
     return Plan(Deployment(VERSION, tuple(engines)), processes, tuple(planned))
 
@@ -179,6 +187,13 @@ def _identity_process(home: Home, settings: Settings) -> tuple[ProcessSpec, ...]
             nice=5,
         ),
     )
+
+
+def _chat_processes(home: Home, settings: Settings) -> tuple[ProcessSpec, ...]:
+    """The chat page, where it is switched on. Raises chat-page-missing."""
+    if not settings.chat.enabled:
+        return ()
+    return process.processes(home, settings.chat, install.find(cache_folder()), process.redis_program())
 
 
 def _ourselves(home: Home) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
+from appliance.control import exposure
 from appliance.control.cloud import cloud_engines, cloud_terms
 from appliance.deployment import Deployment, Engine, Service, merged
 from appliance.store import handover
@@ -12,8 +13,9 @@ from appliance.store import handover
 def service_of(home: Home, settings: Settings, port: int | None) -> Service:
     """The request path of an appliance, on `port` instead of the settings' one if given.
 
-    Raises no-engine or deployment-unreadable.
+    Raises no-engine, deployment-unreadable or lan-insecure.
     """
+    exposure.check(settings)
     gateway = settings.gateway
     return Service(
         config=str(home.config),
@@ -36,6 +38,7 @@ def service_of(home: Home, settings: Settings, port: int | None) -> Service:
         remote=(*remote_engines(settings), *cloud_engines(home, settings.cloud)),
         cloud=cloud_terms(home, settings.cloud),
         issuer=settings.identity.issuer if settings.identity.enabled else "",
+        socket=str(home.socket("gateway")) if settings.lan.enabled else "",
     )
 
 

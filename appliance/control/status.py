@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.accounts import owners
+from appliance.chat.people import active, licence
+from appliance.chat.process import PAGE, REDIS, redis_program
+from appliance.config.addresses import addresses
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.config.version import VERSION
-from appliance.control import running
+from appliance.control import lan, running
 from appliance.control.running import Planned
 from appliance.control.switch import is_cut_off
 from appliance.hardware.probe import probe
@@ -39,7 +43,9 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "version": VERSION,
         "problems": problems,
         "alarms": alarms,
+        "owned": owned(home, settings),
         "urls": urls(settings),
+        "chat": _chat(home, settings),
         "engines": _engines(home, settings, proofs, report),
         "processes": [_process(process) for process in report.processes] if report else [],
         "supervisor": pid,
@@ -48,16 +54,34 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
     }
 
 
+def owned(home: Home, settings: Settings) -> bool | None:
+    """Whether there is an owner who can sign in; None where sign-on is switched off."""
+    if not settings.identity.enabled:
+        return None
+    if not home.database.exists():
+        return False
+    with session(home.database) as opened:
+        return bool(owners.who_can_sign_in(opened))
+
+
 def urls(settings: Settings) -> dict[str, str]:
     """Where people and programs find what this box offers."""
-    issuer = {"issuer": settings.identity.issuer} if settings.identity.enabled else {}
-    return {"api": api_url(settings), **issuer}
+    found = addresses(settings)
+    named = {"api": found.api, "issuer": found.issuer, "chat": found.chat, "page": found.page, "trust": found.trust}
+    return {name: url for name, url in named.items() if url}
+
+
+def _chat(home: Home, settings: Settings) -> dict[str, Any] | None:
+    """Who uses the chat page, and whether signing out ends at once what a browser still holds; None without one."""
+    if not settings.chat.enabled:
+        return None
+    people = active(home.chat)
+    return {"people": people, "licence": licence(people), "signs_out_at_once": redis_program() is not None}
 
 
 def api_url(settings: Settings) -> str:
     """The base address that OpenAI clients are given."""
-    host = settings.gateway.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway.port}/v1"
+    return addresses(settings).api
 
 
 def _problems(home: Home, report: Report | None, pid: int | None, answering: bool) -> list[str]:
@@ -65,7 +89,8 @@ def _problems(home: Home, report: Report | None, pid: int | None, answering: boo
     if pid is None:
         return [] if answering else ["The appliance is not running: start it with `appliance up`."]
     # A model that is being tried serves nobody yet, and one that is ending nobody any more.
-    serving = {one.run_by for one in handover.read(home.deployment).engines} | {"serve", "identity"}
+    faces = {"serve", "identity", PAGE, REDIS, *lan.PROCESSES}
+    serving = {one.run_by for one in handover.read(home.deployment).engines} | faces
     found = [
         f"'{process.name}' is {process.state}: see `appliance logs {process.name}`."
         for process in (report.processes if report else ())

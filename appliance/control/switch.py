@@ -24,6 +24,7 @@ from appliance.control.changing import gateway_state, run_these, serve_these, wa
 from appliance.control.proving import prove_engine
 from appliance.control.running import Planned
 from appliance.deployment import Deployment, Engine, from_json
+from appliance.engine.process import is_engine
 from appliance.errors import ApplianceError
 from appliance.proof.tables import Proof
 from appliance.store import handover
@@ -88,9 +89,10 @@ def recover(home: Home, gateway: GatewaySettings) -> None:
         forget(home)
     # Cut off after the new engine had taken over: the old one serves nobody.
     specs = specs_from_json((home.run / where.LIST).read_bytes())
-    needed = {one.run_by for one in handover.read(home.deployment).engines} | {specs[-1].name}
-    if not needed.issuperset(spec.name for spec in specs):
-        run_these(home, tuple(spec for spec in specs if spec.name in needed))
+    serving = {one.run_by for one in handover.read(home.deployment).engines}
+    needed = tuple(spec for spec in specs if spec.name in serving or not is_engine(spec))
+    if needed != specs:
+        run_these(home, needed)
 
 
 def forget(home: Home) -> None:
@@ -196,8 +198,9 @@ def _restore(home: Home, gateway: GatewaySettings, before: _Before) -> None:
 
 
 def _with(specs: tuple[ProcessSpec, ...], new: ProcessSpec) -> tuple[ProcessSpec, ...]:
-    """The list with a new process ahead of the gateway, which stays last."""
-    return (*(spec for spec in specs[:-1] if spec.name != new.name), new, specs[-1])
+    """The list with a new engine behind the others, and ahead of the gateway and what else is no engine."""
+    engines = tuple(spec for spec in specs if is_engine(spec) and spec.name != new.name)
+    return (*engines, new, *(spec for spec in specs if not is_engine(spec)))
 
 
 def _journal(home: Home) -> Path:

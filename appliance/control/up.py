@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from appliance.chat import prepare
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
-from appliance.control import running
+from appliance.control import lan, running
 from appliance.control.plan import Plan, make_plan
 from appliance.control.switch import TURN, forget, recover
 from appliance.errors import ApplianceError
@@ -33,6 +34,8 @@ _POLL_S = 0.05
 _DOWN_S = 60.0
 # The time that a predecessor's port may take to become free.
 _PORT_S = 1.0
+# What everybody may take instead, and nothing of ours has.
+_FREE = {443: 8443, 80: 8081}
 
 # What it was started with.
 SETTINGS = "settings.json"
@@ -120,7 +123,13 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     _check_port(settings.gateway.host, settings.gateway.port, "gateway.port")
     if settings.identity.enabled:
         _check_port(settings.identity.host, settings.identity.port, "identity.port")
+    if settings.chat.enabled:
+        _check_port(settings.chat.host, settings.chat.port, "chat.port")
+    for host, port, setting in lan.ports(settings):
+        _check_port(host, port, setting)
     schema.ensure(home.database)
+    prepare.prepare(home, settings)
+    lan.prepare(home, settings)
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)
     write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)
@@ -199,6 +208,14 @@ def _check_port(host: str, port: int, setting: str) -> None:
             try:
                 trial.bind((host, port))
                 return
+            except PermissionError as error:
+                raise ApplianceError(
+                    "port-not-allowed",
+                    f"This account may not listen on port {port}, which is below 1024.",
+                    f"Allow it once: echo net.ipv4.ip_unprivileged_port_start=80 | sudo tee "
+                    f"/etc/sysctl.d/50-appliance.conf && sudo sysctl --system. Or set another {setting}, such as "
+                    f"{_FREE.get(port, port + 8000)}, in the settings.",
+                ) from error
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                     raise ApplianceError(

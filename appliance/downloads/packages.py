@@ -35,6 +35,31 @@ def download(requirement: str, into: Path, *, source_with: Path | None = None) -
         return file.rename(into / file.name)
 
 
+def install_locked(lock: str, python: Path) -> None:
+    """Install all that a lock file lists, and nothing else, into the environment of `python`; pip is ours.
+
+    Raises registry-unreachable, wrong-hash, disk-too-small or download-failed. Progress goes to stderr.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        pins = Path(scratch, "pins.txt")
+        pins.write_text(lock)
+        log = Path(scratch, "log.txt")
+        pip = [sys.executable, "-P", "-m", "pip", "--python", str(python), "install", "--quiet", "--no-input"]
+        # Without dependencies: what is not on the list is left out on purpose.
+        options = [
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--no-compile",
+            "--disable-pip-version-check",
+        ]
+        command = [*pip, *options, "-r", str(pins), "--log", str(log)]
+        done = subprocess.run(command, stdout=sys.stderr.fileno(), stderr=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            raise _explain("A package of the list", log.read_text(errors="replace") if log.exists() else "")
+
+
 def _explain(name: str, log: str) -> ApplianceError:
     if "DO NOT MATCH THE HASHES" in log:
         lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from appliance.engine.arguments import READERS, EnginePlan, server_arguments
 from appliance.supervise.spec import Probe, ProcessSpec
@@ -14,6 +15,8 @@ _NICE = -4
 _READING_NICE = 6
 # Reading and repacking a large model from a slow disk.
 _START_S = 900.0
+# What engines are known by in a list of processes.
+PROGRAM: Final = "llama-server"
 
 
 def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "") -> ProcessSpec:
@@ -28,3 +31,8 @@ def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "") ->
         stale=(plan.socket,),
         start_s=_START_S,
     )
+
+
+def is_engine(spec: ProcessSpec) -> bool:
+    """Whether a process of a list is an engine, and none of the box's faces to the outside."""
+    return Path(spec.argv[0]).name == PROGRAM

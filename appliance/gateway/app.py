@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import orjson
 
-from appliance.deployment import Engine
+from appliance.deployment import Deployment, Engine
 from appliance.errors import ApplianceError
 from appliance.gateway import batch_routes, file_routes
 from appliance.gateway.batch_routes import BATCHES
@@ -19,18 +19,16 @@ from appliance.gateway.endpoints import ENDPOINTS
 from appliance.gateway.file_routes import FILES
 from appliance.gateway.metrics_route import metrics
 from appliance.gateway.openapi import Published
+from appliance.gateway.refusals import refused
 from appliance.gateway.switchboard import Target
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.errors import JSON
 from appliance.http.routes import Access, Route, Router
 from appliance.policy.grants import may_use, permit
-from appliance.policy.routing import AUTO
+from appliance.policy.routing import AUTO, SEARCH_ROLES
 
 BoxFactory = Callable[[], AbstractAsyncContextManager[Box]]
 _MODELS = "/v1/models"
-# Of all refusals these are denials: no right, or no budget. The others are mistakes.
-_DENIALS = frozenset({401, 403})
-_BUDGETS = frozenset({"budget-exhausted", "budget-too-small", "rate-limited", "too-many-requests"})
 
 
 def routes(box: Box) -> tuple[Route, ...]:
@@ -59,17 +57,22 @@ def routes(box: Box) -> tuple[Route, ...]:
 
 
 async def models(box: Box, request: Request, send: Send) -> None:
-    """The models that are served and that the key may use, in OpenAI's shape."""
+    """The models that are served and that the key may use, in OpenAI's shape; for the chat page all that converse."""
     principal = box.credentials.resolve(request.credential(), request.peer)
     permit(principal, "models", ())
     served = box.switchboard.now
-    near_only = bool(served.cloud) and box.cloud.refusal(principal, request.scope["headers"]) is not None
-    data = [
-        _model(name, engine)
-        for engine in served.deployment.engines
-        for name in engine.names
-        if may_use(principal, (name, engine.model)) and not (engine.provider and near_only)
-    ]
+    if principal.by_chat_page:
+        # The page keeps one list for everybody, the one that it got last, and offers all of it to talk to. So it is
+        # the same for whoever comes by it, and they are refused what they may not use once they ask for it.
+        data = [_model(name, engine) for engine, name in _to_talk_to(served.deployment, near_only=box.cloud.is_off)]
+    else:
+        near_only = bool(served.cloud) and box.cloud.refusal(principal, request.scope["headers"]) is not None
+        data = [
+            _model(name, engine)
+            for engine in served.deployment.engines
+            for name in engine.names
+            if may_use(principal, (name, engine.model)) and not (engine.provider and near_only)
+        ]
     # One that stands for the others: who may use any of them may leave the choice to the rule.
     if served.router.roles(principal.models).large and may_use(principal, (AUTO, *(str(one["id"]) for one in data))):
         data.insert(0, _model(AUTO, None))
@@ -83,6 +86,13 @@ async def model(box: Box, request: Request, send: Send) -> None:
     engine, _ = box.switchboard.now.route(name)
     permit(principal, "models", (name, engine.model))
     await respond(send, request, 200, orjson.dumps(_model(name, engine)), JSON)
+
+
+def _to_talk_to(deployment: Deployment, *, near_only: bool) -> Iterator[tuple[Engine, str]]:
+    """The engines for conversations, with each of their names."""
+    for engine in deployment.engines:
+        if engine.role not in SEARCH_ROLES and not (engine.provider and near_only):
+            yield from ((engine, name) for name in engine.names)
 
 
 def _model(name: str, engine: Engine | None) -> dict[str, str | int | None]:
@@ -128,16 +138,6 @@ async def _state(target: Target) -> tuple[str, str]:
     return engine.role, "ready" if await client.ready() else "not ready"
 
 
-async def _refused(box: Box, request: Request, error: ApplianceError) -> None:
-    """Count it; and have it on the audit log, before the answer, that somebody was denied something.
-
-    Raises audit-unavailable.
-    """
-    box.metrics.refused(error.code)
-    if error.kind.http in _DENIALS or error.code in _BUDGETS:
-        await box.audit.deny(request.actor or request.peer or "", error.code, request.scope["path"], request.id)
-
-
 class Application:
     """The ASGI application: opens its box at start-up, closes it at the end, routes in between."""
 
@@ -155,7 +155,7 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         async with self._open_box() as box:
-            self._router = Router(routes(box), partial(_refused, box))
+            self._router = Router(routes(box), partial(refused, box))
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

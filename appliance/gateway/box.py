@@ -9,6 +9,7 @@ from appliance.accounts.resolve import Credentials
 from appliance.audit.writer import AuditWriter
 from appliance.cloud.gate import CloudGate
 from appliance.gateway.batches import Batches
+from appliance.gateway.doorkeeper import Doorkeeper
 from appliance.gateway.energy import EnergyMeter
 from appliance.gateway.files import Files
 from appliance.gateway.limits import UnderWay
@@ -29,6 +30,7 @@ class Box:
     """
 
     credentials: Credentials
+    doorkeeper: Doorkeeper
     switchboard: Switchboard
     ledger: LedgerWriter
     under_way: UnderWay

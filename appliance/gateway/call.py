@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from appliance.audit.actions import Action
 from appliance.audit.log import note
@@ -13,6 +15,7 @@ from appliance.engine.client import EngineClient
 from appliance.engine.connection import Connection
 from appliance.errors import ApplianceError
 from appliance.gateway.answers import Answer
+from appliance.gateway.refusals import refused
 from appliance.gateway.visit import Visit
 from appliance.http.asgi import Send
 from appliance.ledger.entry import Opening, Outcome, Settlement
@@ -21,6 +24,9 @@ from appliance.policy.budgets import Hold
 from appliance.policy.cloud import Permit
 from appliance.policy.prices import Price
 from appliance.units import now_us
+
+# Seconds that a client has to take the last word of an answer that was ended.
+_LAST_WORD_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class Call:
     async def run(self, send: Send, passes: Callable[[ApplianceError], bool]) -> None:
         """Steps 5 to 7. A client that hangs up cancels the engine at once, and is settled all the same.
 
+        So does whoever is shut out, or whose key is taken back; they are told.
+
         Raises an error that somebody else may mend, as `passes` says; all others are answered.
         """
         task = asyncio.current_task()
@@ -60,7 +68,7 @@ class Call:
 
         def cancel() -> None:
             nonlocal hung_up
-            if not self._settled:
+            if not self._settled and not hung_up:
                 hung_up = True
                 task.cancel()
 
@@ -68,20 +76,24 @@ class Call:
         try:
             await self._stream(send)
         except asyncio.CancelledError:
-            await self._settle(Outcome.CANCELLED if hung_up else Outcome.INTERRUPTED, None)
+            self._let_go()
+            ended = self._visit.request.ended
+            await self._settle(
+                Outcome.CANCELLED if hung_up else Outcome.INTERRUPTED, None if ended is None else ended.code
+            )
             if not hung_up:
                 raise
             task.uncancel()
+            await self._tell(ended, send)
         except ApplianceError as error:
             if not self._settled:
                 await self._settle(Outcome.REFUSED if error.kind.http == 400 else Outcome.FAILED, error.code)
                 if passes(error):
                     raise
-            await self._answer.fail(send, error)
+            await self._tell(error, send)
         finally:
             watch.close()
-            if self._connection is not None:
-                self._seat.client.release(self._connection)
+            self._let_go()
             if not self._settled:
                 # A bug of ours is on its way out, and leaves no row open behind it.
                 await self._settle(Outcome.FAILED, "internal")
@@ -89,6 +101,7 @@ class Call:
     async def _stream(self, send: Send) -> None:
         """Step 5: ask the engine and pass its answer on, all but the end; step 6; then the end."""
         visit, client = self._visit, self._seat.client
+        visit.request.check()
         if client.engine.provider:
             await self._note_sending()
         if client.engine.is_ours:
@@ -104,6 +117,28 @@ class Call:
         await self._answer.take(self._connection, send)
         await self._settle(Outcome.COMPLETE, None)
         await self._answer.finish(send)
+
+    def _let_go(self) -> None:
+        """Give the engine's connection back: in mid-answer, that cancels it."""
+        if self._connection is not None:
+            self._seat.client.release(self._connection)
+            self._connection = None
+
+    async def _tell(self, error: ApplianceError | None, send: Send) -> None:
+        """Tell a client what went wrong, if it is there to hear that.
+
+        Whoever is shown out may have stopped to listen, so they are not waited for: their slot is needed.
+        """
+        if error is None:
+            return
+        if error is not self._visit.request.ended:
+            await self._answer.fail(send, error)
+            return
+        with suppress(ApplianceError):
+            await refused(self._visit.box, self._visit.request, error)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self._answer.fail(send, error)
 
     async def _note_sending(self) -> None:
         """What leaves the box is on the audit log before it does."""

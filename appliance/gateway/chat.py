@@ -17,6 +17,8 @@ Steps 5 to 7 are `Call.run`, where an answer may have. What generates nothing is
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from typing import Final
 
 from appliance.engine.client import EngineClient
 from appliance.errors import ApplianceError
@@ -24,6 +26,7 @@ from appliance.gateway.box import Box
 from appliance.gateway.call import Call, Seat
 from appliance.gateway.endpoints import Endpoint
 from appliance.gateway.hold import unheld
+from appliance.gateway.refusals import refused
 from appliance.gateway.shapes.counts import cannot_count
 from appliance.gateway.turn import turn
 from appliance.gateway.visit import Visit, make
@@ -34,25 +37,46 @@ from appliance.policy.grants import permit
 from appliance.policy.principals import Principal
 from appliance.policy.routing import Route, next_target
 
+# What the chat page says for whom it asks in, and what a proxy leaves behind in a request.
+VOUCHER: Final = b"x-openwebui-user-jwt"
+FORWARDED: Final = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
+
 
 async def ask(endpoint: Endpoint, box: Box, request: Request, send: Send) -> None:
     """Answer one request of whoever its credential stands for."""
-    principal = box.credentials.resolve(request.credential(), request.peer)  # 1 authenticate
+    voucher = _voucher(request) if endpoint.role else None
+    principal = box.credentials.resolve(request.credential(), request.peer, voucher)  # 1 authenticate
     await serve(endpoint, box, principal, request, send)
 
 
 async def serve(endpoint: Endpoint, box: Box, principal: Principal, request: Request, send: Send) -> None:
     """Answer one request of somebody who is known."""
     request.actor = principal.name
-    wanted = endpoint.read(await request.body(box.max_body))  # 2 decide
-    visit = make(endpoint, box, request, principal, wanted, _routed(endpoint, box, principal, request, wanted))
-    box.under_way.enter(principal.key_id)
+    box.doorkeeper.enter(request, principal)
     try:
-        target: str | None = visit.route.target
-        while target is not None:
-            target = await _attempt(visit, target, send)
+        wanted = endpoint.read(await request.body(box.max_body))  # 2 decide
+        request.check()
+        visit = make(endpoint, box, request, principal, wanted, _routed(endpoint, box, principal, request, wanted))
+        box.under_way.enter(principal.key_id)
+        try:
+            target: str | None = visit.route.target
+            while target is not None:
+                target = await _attempt(visit, target, send)
+        finally:
+            box.under_way.leave(principal.key_id)
     finally:
-        box.under_way.leave(principal.key_id)
+        box.doorkeeper.leave(request)
+
+
+def _voucher(request: Request) -> str | None:
+    """For whom the chat page asks, where it does not do so with their own token: embeddings and sorting.
+
+    Whoever asks through a proxy is not the chat page, which stands beside us.
+    """
+    said = [value for name, value in request.scope["headers"] if name == VOUCHER]
+    if len(said) != 1 or any(request.header(name) is not None for name in FORWARDED):
+        return None
+    return str(said[0].decode("latin-1"))
 
 
 def _routed(endpoint: Endpoint, box: Box, principal: Principal, request: Request, wanted: EngineRequest) -> Route:
@@ -82,8 +106,12 @@ async def _attempt(visit: Visit, target: str, send: Send) -> str | None:
     except ApplianceError as error:
         following = _following(visit, error)
         if following is None and visit.begun:
-            answer = visit.endpoint.answer(visit.wanted, visit.box.switchboard.now.route(target)[0], visit.request)
+            box = visit.box
+            answer = visit.endpoint.answer(visit.wanted, box.switchboard.now.route(target)[0], visit.request)
             answer.started = True
+            if error is visit.request.ended:
+                with suppress(ApplianceError):
+                    await refused(box, visit.request, error)
             await answer.fail(send, error)
         elif following is None:
             raise

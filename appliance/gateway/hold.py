@@ -22,16 +22,18 @@ T = TypeVar("T")
 async def unless_gone(watchman: Watchman, request: Request, waiting: Awaitable[T], name: str) -> T:
     """What is waited for, unless the client hangs up first. `name` is the model's.
 
-    Raises DisconnectedError, and engine-unavailable when the gateway ends.
+    Raises DisconnectedError, what the request was ended for, and engine-unavailable when the gateway ends.
     """
+    request.check()
     task = asyncio.current_task()
     assert task is not None
     hung_up = False
 
     def cancel() -> None:
         nonlocal hung_up
-        hung_up = True
-        task.cancel()
+        if not hung_up:
+            hung_up = True
+            task.cancel()
 
     watch = watchman.watch(request, cancel)
     try:
@@ -39,7 +41,7 @@ async def unless_gone(watchman: Watchman, request: Request, waiting: Awaitable[T
     except asyncio.CancelledError:
         task.uncancel()
         if hung_up:
-            raise DisconnectedError from None
+            raise request.ended or DisconnectedError() from None
         # The server ends and cancels what is left: an answer still goes out.
         raise _over(name, "was waited for, and the gateway ends") from None
     finally:

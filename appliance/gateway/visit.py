@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,9 +19,9 @@ from appliance.policy.fair import Priority
 from appliance.policy.prices import Price
 from appliance.policy.principals import Principal
 from appliance.policy.routing import Route
+from appliance.policy.tasks import task_of
 from appliance.units import now_us
 
-_TASK: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 # What an answer is reckoned to come to in the line, where the request does not say.
 _ANSWER_TOKENS: Final = 256
 _PRIORITIES: Final = {one.value: one for one in Priority}
@@ -97,9 +96,9 @@ def make(
     priority, task = _PRIORITIES[principal.priority], None
     for name, value in request.scope["headers"]:
         if name == b"x-appliance-task":
-            word = value.decode("latin-1")
-            if _TASK.fullmatch(word):
-                task, priority = word, _lower(priority, Priority.BACKGROUND)
+            task = task_of(value.decode("latin-1"), by_chat_page=principal.by_chat_page) or task
+            if task is not None:
+                priority = _lower(priority, Priority.BACKGROUND)
         elif name == b"x-appliance-priority":
             said = _PRIORITIES.get(value.decode("latin-1"))
             if said is not None:

@@ -1,4 +1,4 @@
-"""Notice clients that hang up while they are being answered."""
+"""Notice clients that hang up while they are being answered, and those that must not be answered any more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AFTER_S = 0.02
 
 
 class Watch:
-    """One client that is being answered. `gone` is called once it hangs up."""
+    """One client that is being answered. `gone` is called once it hangs up, or once its request is ended."""
 
     __slots__ = ("_gone", "_request", "_task", "_young")
 
@@ -21,6 +21,7 @@ class Watch:
         self._request = request
         self._gone = gone
         self._task: asyncio.Task[None] | None = None
+        request.stop = gone
         young.add(self)
 
     def begin(self) -> None:
@@ -30,6 +31,7 @@ class Watch:
     def close(self) -> None:
         """Look no longer."""
         self._young.discard(self)
+        self._request.stop = None
         if self._task is not None:
             self._task.cancel()
 
@@ -49,7 +51,7 @@ class Watchman:
         self._due = False
 
     def watch(self, request: Request, gone: Callable[[], None]) -> Watch:
-        """Call `gone` when this request's client hangs up, until the watch is closed."""
+        """Call `gone` when this request's client hangs up, or the request is ended, until the watch is closed."""
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_later(_AFTER_S, self._begin)

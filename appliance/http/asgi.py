@@ -28,10 +28,11 @@ class Request:
     """One HTTP request. `id` is ours, and every answer carries it; `dialect` is its route's.
 
     `actor` is who it comes from, as far as is known; `told` are headers that its answer gets besides; `answering` is
-    whether an answer has begun.
+    whether an answer has begun. `ended` says why nothing more may be done for it, once that is so; `stop` ends what is
+    being done, while something is.
     """
 
-    __slots__ = ("_receive", "actor", "answering", "dialect", "id", "scope", "told")
+    __slots__ = ("_receive", "actor", "answering", "dialect", "ended", "id", "scope", "stop", "told")
 
     def __init__(self, scope: Scope, receive: Receive, id: str) -> None:
         self.scope = scope
@@ -40,6 +41,8 @@ class Request:
         self.actor = ""
         self.answering = False
         self.told: list[Header] = []
+        self.ended: ApplianceError | None = None
+        self.stop: Callable[[], None] | None = None
         self._receive = receive
 
     def header(self, name: bytes) -> str | None:
@@ -50,12 +53,28 @@ class Request:
         return None
 
     def credential(self) -> str | None:
-        """The `Authorization` header, or what stands for it in the request's dialect."""
-        said = self.header(b"authorization")
-        if said is None and self.dialect.key_header:
+        """The `Authorization` header, or what stands for it in the request's dialect where there is none.
+
+        Raises key-refused where it comes twice: then two readers might take different ones.
+        """
+        said = [value for name, value in self.scope["headers"] if name == b"authorization"]
+        if len(said) > 1:
+            raise ApplianceError("key-refused", "There are two Authorization headers.", "Send one.")
+        if not said and self.dialect.key_header:
             key = self.header(self.dialect.key_header)
             return None if key is None else f"Bearer {key}"
-        return said
+        return str(said[0].decode("latin-1")) if said else None
+
+    def end(self, why: ApplianceError) -> None:
+        """Do nothing more for it. What is under way is stopped, and tells its client why."""
+        self.ended = why
+        if self.stop is not None:
+            self.stop()
+
+    def check(self) -> None:
+        """Raises why nothing more may be done for it, once that is so."""
+        if self.ended is not None:
+            raise self.ended
 
     def marks(self) -> list[Header]:
         """The headers that say which request an answer belongs to: by our id, and by the client's own."""
@@ -70,9 +89,21 @@ class Request:
 
     @property
     def peer(self) -> str | None:
-        """The address that the connection itself comes from, whatever a header says; None where it has none."""
+        """Whose address the request comes from; None where it has none.
+
+        That of the connection itself, whatever a header says. Only what comes by our own UNIX socket is from our own
+        proxy, as nobody else may open that: there the address that it puts last into X-Forwarded-For is the one.
+        """
+        if self.by_proxy:
+            return (self.header(b"x-forwarded-for") or "").rpartition(",")[2].strip() or None
         client = self.scope.get("client")
         return client[0] if client else None
+
+    @property
+    def by_proxy(self) -> bool:
+        """Whether it came by our own UNIX socket: then our end of the connection has a path, and no port."""
+        server = self.scope.get("server")
+        return server is not None and server[1] is None
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises body-too-large as soon as it is, and DisconnectedError."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from pathlib import Path
 from typing import Final
 
 from appliance.errors import ApplianceError
@@ -29,3 +31,22 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         ) from error
     listener.listen(BACKLOG)
     return listener
+
+
+def listen_unix(path: str) -> socket.socket:
+    """A listening UNIX socket that only this user may use, in place of what a killed predecessor has left there."""
+    Path(path).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def listeners(host: str, port: int, setting: str, path: str) -> list[socket.socket]:
+    """A TCP port, and a UNIX socket beside it where one is named. Raises port-taken."""
+    tcp = listen(host, port, setting)
+    return [tcp, listen_unix(path)] if path else [tcp]

@@ -8,12 +8,16 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
 from appliance.http.asgi import DisconnectedError, Receive, Request, Scope, Send
 from appliance.http.dialects import OPENAI, Dialect
 from appliance.http.errors import respond_error
+
+# Secrets are 43 characters and more; ids, and the names of our own addresses, have fewer.
+_LONGEST_PART: Final = 40
 
 Handler = Callable[[Request, Send], Awaitable[None]]
 Refused = Callable[[Request, ApplianceError], Awaitable[None]]
@@ -79,12 +83,12 @@ class Router:
         except ApplianceError as error:
             await self._refuse(request, send, error)
         except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is a bug, and says so
-            note("bug", request.id, path=scope["path"], trace=traceback.format_exc())
+            note("bug", request.id, path=_shown(scope["path"]), trace=traceback.format_exc())
             # Where an answer has begun the server takes no second one: it raises, and cuts the connection.
             await self._refuse(request, send, _internal(request.id))
 
     async def _refuse(self, request: Request, send: Send, error: ApplianceError) -> None:
-        note("refused", request.id, code=error.code, path=request.scope["path"])
+        note("refused", request.id, code=error.code, path=_shown(request.scope["path"]))
         try:
             if self._refused is not None:
                 await self._refused(request, error)
@@ -104,6 +108,11 @@ class Router:
                 raise _nothing_here(method, path, [known for known, address in self._table if address == shape])
         request.dialect = route.dialect
         return route
+
+
+def _shown(path: str) -> str:
+    """A path as it may stand in a log: one-time links have their secret in it, and whatever is as long may be one."""
+    return "/".join(part if len(part) <= _LONGEST_PART else "..." for part in path.split("/"))
 
 
 def _fits(path: str, start: str, end: str) -> bool:

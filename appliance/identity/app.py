@@ -13,12 +13,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
+from appliance.accounts.clients import INSIDE
 from appliance.errors import ApplianceError
 from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.dialects import OAUTH, OPENAI
 from appliance.http.errors import respond_error
 from appliance.http.routes import Access, Route, Router
-from appliance.identity import devices, federated, links, protocol, sign_in, sign_out
+from appliance.identity import account, authenticator, devices, federated, links, passkeys, protocol, sign_in, sign_out
 from appliance.identity.asked import Answer
 from appliance.identity.browser import Visit, visit_of
 from appliance.identity.services import Services
@@ -50,6 +51,7 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         program("GET", "/health", Access.ANYBODY, health),
         program("GET", "/.well-known/openid-configuration", Access.ANYBODY, protocol.discovery),
         program("GET", "/.well-known/oauth-authorization-server", Access.ANYBODY, protocol.discovery),
+        program("GET", INSIDE, Access.ANYBODY, protocol.discovery_inside),
         program("GET", "/jwks", Access.ANYBODY, protocol.jwks),
         program("POST", "/token", Access.CLIENT, protocol.token),
         program("POST", "/revoke", Access.CLIENT, protocol.revoke),
@@ -66,6 +68,18 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         page("GET", "/sign-in/from/{id}", Access.ANYBODY, federated.back, threads.away),
         page("GET", "/sign-out", Access.ANYBODY, sign_out.sign_out),
         page("POST", "/sign-out", Access.ANYBODY, sign_out.sign_out),
+        page("GET", "/account", Access.SIGNED_IN, account.page),
+        page("POST", "/account/password", Access.SIGNED_IN, account.change_password, threads.slow),
+        page("POST", "/account/sign-out-others", Access.SIGNED_IN, account.sign_out_others),
+        page("GET", "/account/authenticator", Access.SIGNED_IN, authenticator.page),
+        page("POST", "/account/authenticator", Access.SIGNED_IN, authenticator.set_up),
+        page("POST", "/account/authenticator/remove", Access.SIGNED_IN, authenticator.remove),
+        page("POST", "/account/recovery-codes", Access.SIGNED_IN, authenticator.renew_codes),
+        page("GET", "/account/passkey", Access.SIGNED_IN, passkeys.page),
+        page("POST", "/account/passkey", Access.SIGNED_IN, passkeys.add),
+        page("POST", "/account/passkey/remove", Access.SIGNED_IN, passkeys.remove),
+        page("POST", "/sign-in/passkey", Access.ANYBODY, passkeys.sign_in),
+        page("GET", "/passkeys.js", Access.ANYBODY, script),
         page("GET", "/device", Access.SIGNED_IN, devices.page),
         page("POST", "/device", Access.SIGNED_IN, devices.decide),
         page("GET", "/welcome/{id}", Access.ANYBODY, links.page),
@@ -84,6 +98,11 @@ def style(services: Services, visit: Visit) -> Answer:
     return services.pages.style()
 
 
+def script(services: Services, visit: Visit) -> Answer:
+    """What asks a browser for a passkey."""
+    return services.pages.script()
+
+
 class Application:
     """The ASGI application."""
 
@@ -98,12 +117,12 @@ class Application:
 
 
 async def _to_program(services: Services, threads: Executor, handler: Handler, request: Request, send: Send) -> None:
-    visit = await visit_of(request, services.issuer)
+    visit = await visit_of(request, services.issuer, own_proxy=services.own_proxy)
     await _send(send, request, await _run(threads, handler, services, visit))
 
 
 async def _to_person(services: Services, threads: Executor, handler: Handler, request: Request, send: Send) -> None:
-    visit = await visit_of(request, services.issuer)
+    visit = await visit_of(request, services.issuer, own_proxy=services.own_proxy)
     answered = await _run(threads, handler, services, visit)
     request.told += visit.told
     await _send(send, request, answered)
@@ -140,6 +159,7 @@ async def _refuse(services: Services, send: Send, request: Request, error: Appli
 
 _WORDS = {
     "program-refused": "problem_program",
+    "suspended": "switched_off",
     "form-not-ours": "problem_form",
     "form-not-understood": "problem_form",
     "field-bad-value": "problem_form",

@@ -21,8 +21,8 @@ SESSION, DEVICE, FORM, AWAY = "session", "device", "form", "away"
 _DEVICE_S: Final = 400 * 86_400
 _LARGEST_FORM: Final = 64 * 1024
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-# Where people may be sent after they have signed in: two pages of ours, and nothing that a browser takes for a host.
-_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?)")
+# Where people may be sent after they have signed in: pages of ours, and nothing that a browser takes for a host.
+_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?|account(/authenticator|/passkey)?)")
 _LONGEST: Final = 4096
 
 
@@ -47,8 +47,11 @@ class Visit:
         return self.asked.args.get(name, "")
 
 
-async def visit_of(request: Request, issuer: str) -> Visit:
-    """Read a request. Raises body-too-large or field-bad-value."""
+async def visit_of(request: Request, issuer: str, *, own_proxy: bool = False) -> Visit:
+    """Read a request; `own_proxy` is whether the proxy is ours, so that it comes by our socket alone.
+
+    Raises body-too-large, form-not-understood, field-bad-value or key-refused.
+    """
     scope = request.scope
     form: dict[str, list[str]] = {}
     if scope["method"] == "POST":
@@ -59,7 +62,7 @@ async def visit_of(request: Request, issuer: str) -> Visit:
                 "form-not-understood", "The request is no form that a browser sends.", f"Send it as {_FORM_TYPE}."
             )
         form = fields(body.decode("utf-8", "replace"))
-    authorization = request.header(b"authorization")
+    authorization = request.credential()
     asked = Asked(
         scope["method"],
         issuer + scope["path"],
@@ -71,8 +74,8 @@ async def visit_of(request: Request, issuer: str) -> Visit:
         asked=asked,
         cookies=_cookies(request.header(b"cookie") or ""),
         languages=request.header(b"accept-language") or "",
-        network=network_of(_address(request, issuer)),
-        peer=_address(request, issuer) or "",
+        network=network_of(_address(request, issuer, own_proxy)),
+        peer=_address(request, issuer, own_proxy) or "",
         is_ours=_is_ours(request, issuer),
     )
 
@@ -109,7 +112,8 @@ def form_token(visit: Visit, issuer: str) -> str:
 def check_form(visit: Visit, issuer: str) -> None:
     """Raises form-not-ours unless the form was on a page of ours, in this browser."""
     known = kept(visit, issuer, FORM)
-    if not visit.is_ours or not known or not hmac.compare_digest(digest(known), visit.field("token")):
+    said = visit.field("token").encode("utf-8", "surrogatepass")
+    if not visit.is_ours or not known or not hmac.compare_digest(digest(known).encode(), said):
         raise ApplianceError(
             "form-not-ours", "This form is too old, or was not on a page of ours.", "Open the page again."
         )
@@ -138,8 +142,10 @@ def _cookies(header: str) -> dict[str, str]:
         return {}
 
 
-def _address(request: Request, issuer: str) -> str | None:
-    """Whose request it is. With https a proxy of ours stands in front on this machine, and says so at the end."""
+def _address(request: Request, issuer: str, own_proxy: bool) -> str | None:
+    """Whose request it is. With https some proxy stands in front on this machine, and says so at the end."""
+    if request.by_proxy or own_proxy:
+        return request.peer
     said = request.header(b"x-forwarded-for")
     if issuer.startswith("https:") and said and request.peer in ("127.0.0.1", "::1"):
         return said.rpartition(",")[2].strip()

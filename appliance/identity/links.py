@@ -17,10 +17,11 @@ from appliance.audit.acts import acting
 from appliance.errors import ApplianceError
 from appliance.identity import sign_in
 from appliance.identity.asked import Answer
-from appliance.identity.browser import Visit, check_form, form_token
+from appliance.identity.browser import Visit, check_form, form_token, origin_of
+from appliance.identity.passwords import wrong_with
 from appliance.identity.services import Services
 from appliance.policy import names
-from appliance.policy.passwords import LONGEST, SHORTEST, Fault, fault
+from appliance.policy.passwords import SHORTEST
 from appliance.policy.roles import Role
 
 
@@ -98,20 +99,8 @@ def _problem(services: Services, visit: Visit, session: Session, chosen: Chosen,
             return say["email_bad"]
         if people.by_email(session, address) is not None:
             return say["taken"]
-    if visit.field("again") not in ("", chosen.password):
-        return say["not_the_same"]
-    company = chosen.email.rpartition("@")[2]
-    found = fault(chosen.password, (chosen.email, chosen.name, chosen.login, company))
-    return say[_WORDS[found]].format(least=SHORTEST, most=LONGEST) if found else ""
-
-
-_WORDS = {
-    Fault.TOO_SHORT: "too_short",
-    Fault.TOO_LONG: "too_long",
-    Fault.UNREADABLE: "unreadable",
-    Fault.COMMON: "common",
-    Fault.PERSONAL: "personal",
-}
+    known = (chosen.email, chosen.name, chosen.login)
+    return wrong_with(say, chosen.password, visit.field("again"), known)
 
 
 def _form(services: Services, visit: Visit, link: Link, person: Person | None, problem: str = "") -> Answer:
@@ -123,6 +112,7 @@ def _form(services: Services, visit: Visit, link: Link, person: Person | None, p
         "set_password",
         services.language(visit),
         403 if problem else 200,
+        origin_of(services.landing),
         title=title.format(name=name),
         text=say[f"{word}_text"].format(email=email),
         problem=problem,

@@ -39,6 +39,7 @@ class Pages:
             for file in (package / "words").iterdir()
             if file.name.endswith(".toml")
         }
+        self._script = (package / "templates" / "passkeys.js").read_bytes()
         self._style = (package / "templates" / "style.css").read_bytes()
 
     def language(self, accepted: str) -> str:
@@ -50,10 +51,15 @@ class Pages:
         return self.words[language]
 
     def page(self, name: str, language: str, status: int = 200, onward: str = "", **values: Any) -> Answer:
-        """A page. Its form may lead on to `onward`, the origin of a program that waits, besides our own."""
+        """A page. Its form may lead on to `onward`, the origin of a program that waits, besides our own.
+
+        One with `passkey` among its values, which is not empty, may run our script.
+        """
         text = self._templates.get_template(f"{name}.html").render(tag=language, say=self.words[language], **values)
         targets = f"'self' {onward}".strip()
         policy = f"default-src 'none'; style-src 'self'; form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+        if values.get("passkey"):
+            policy += "; script-src 'self'"
         headers = (
             _HTML, _NO_KEEPING, ("Content-Security-Policy", policy), ("Content-Language", language),
             ("Vary", "Accept-Language"), *_ALWAYS,
@@ -62,9 +68,15 @@ class Pages:
 
     def style(self) -> Answer:
         """The one style sheet."""
-        return Answer(
-            200, self._style, (("Content-Type", "text/css; charset=utf-8"), ("Cache-Control", "max-age=3600"), *_ALWAYS)
-        )
+        return _kept(self._style, "text/css; charset=utf-8")
+
+    def script(self) -> Answer:
+        """The one script: it asks the browser for a passkey. All else works without."""
+        return _kept(self._script, "text/javascript; charset=utf-8")
+
+
+def _kept(body: bytes, kind: str) -> Answer:
+    return Answer(200, body, (("Content-Type", kind), ("Cache-Control", "max-age=3600"), *_ALWAYS))
 
 
 def onward_to(location: str) -> Answer:

@@ -29,20 +29,25 @@ _FOR_AN_HOUR = ("Cache-Control", "public, max-age=3600")
 def discovery(services: Services, visit: Visit) -> Answer:
     """What this provider can do, and where (OpenID Connect Discovery 1.0)."""
     at = services.issuer
-    return answer(200, about(at), [_JSON, _FOR_AN_HOUR])
+    return answer(200, about(at, at), [_JSON, _FOR_AN_HOUR])
 
 
-def about(at: str) -> dict[str, Any]:
-    """The document of an issuer."""
+def discovery_inside(services: Services, visit: Visit) -> Answer:
+    """The same for a program on this machine: what it asks itself it asks here, with neither name nor certificate."""
+    return answer(200, about(services.issuer, services.inside), [_JSON, _FOR_AN_HOUR])
+
+
+def about(at: str, asked_at: str) -> dict[str, Any]:
+    """The document of an issuer: browsers are sent to `at`, programs ask at `asked_at`."""
     return {
         "issuer": at,
         "authorization_endpoint": f"{at}/authorize",
-        "token_endpoint": f"{at}/token",
-        "userinfo_endpoint": f"{at}/userinfo",
-        "jwks_uri": f"{at}/jwks",
-        "revocation_endpoint": f"{at}/revoke",
-        "introspection_endpoint": f"{at}/introspect",
-        "device_authorization_endpoint": f"{at}/device-authorization",
+        "token_endpoint": f"{asked_at}/token",
+        "userinfo_endpoint": f"{asked_at}/userinfo",
+        "jwks_uri": f"{asked_at}/jwks",
+        "revocation_endpoint": f"{asked_at}/revoke",
+        "introspection_endpoint": f"{asked_at}/introspect",
+        "device_authorization_endpoint": f"{asked_at}/device-authorization",
         "end_session_endpoint": f"{at}/sign-out",
         "scopes_supported": list(tokens.SCOPES),
         "response_types_supported": ["code"],
@@ -150,7 +155,7 @@ def _told(provider: Provider, error: OAuth2Error) -> Answer:
 def _is_too_old(session: Session, visit: Visit, user: User) -> bool:
     """Whether a program wants the sign-in to be younger than it is (`max_age`, in seconds)."""
     wanted = visit.argument("max_age")
-    if not wanted.isdigit():
+    if not wanted.isdecimal():
         return False
     found = session.get(SignOn, user.sign_on_id)
     return found is None or now_us() - found.began_at > int(wanted[:9]) * 1_000_000

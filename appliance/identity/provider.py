@@ -137,11 +137,14 @@ class Provider(AuthorizationServer):
             return self._held(kept.family_id, "refresh_token", None, used=kept.used_at is not None)
         try:
             found = jwt.decode(token, self.ring.public(), algorithms=[ALGORITHM])
-        except (JoseError, ValueError):
+        except (JoseError, TypeError, ValueError):
             return None
-        if found.header.get("typ") != TYPE or found.claims.get("iss") != self.issuer:
+        said = found.claims
+        if found.header.get("typ") != TYPE or said.get("iss") != self.issuer or said.get("aud") != AUDIENCE:
             return None
-        return self._held(str(found.claims["family"]), "access_token", found.claims, used=False)
+        if type(said.get("exp")) is not int or not isinstance(said.get("family"), str):
+            return None
+        return self._held(said["family"], "access_token", said, used=False)
 
     def _held(self, family_id: str, kind: str, claims: dict[str, Any] | None, *, used: bool) -> Held | None:
         family = self.session.get(TokenFamily, family_id)

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Final
 from sqlmodel import Session
 
 from appliance.accounts import sign_on
+from appliance.accounts.people_tables import Person
+from appliance.accounts.sign_on_tables import SignOn
 from appliance.audit.log import note
 from appliance.config.paths import Home
 from appliance.identity import keys
 from appliance.identity.browser import SESSION, Visit, kept
+from appliance.identity.challenges import Challenges
 from appliance.identity.endpoints import make_provider
 from appliance.identity.journeys import Journeys
 from appliance.identity.models import User
 from appliance.identity.pages import Pages
 from appliance.identity.provider import Provider
+from appliance.identity.refusals import Refusals
 from appliance.identity.throttle import Attempt, Throttle
 from appliance.identity.upstream import UpstreamClient
 from appliance.store.sessions import Sessions
@@ -98,20 +102,32 @@ class Halves:
 
 @dataclass(slots=True)
 class Services:
-    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again."""
+    """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again.
+
+    `own_proxy` is whether others come by our own proxy, and so by our UNIX socket.
+    """
 
     home: Home
     issuer: str
+    inside: str
     sessions: Sessions
     keys: Keys
     pages: Pages
     wake: Callable[[], None]
+    # Where people go who were on their way to nothing else.
+    landing: str = "/account"
     throttle: Throttle = field(default_factory=Throttle)
     halves: Halves = field(default_factory=Halves)
     directory: DirectoryClient | None = None
     upstreams: dict[str, UpstreamClient] = field(default_factory=dict)
     journeys: Journeys = field(default_factory=Journeys)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    own_proxy: bool = False
+    refusals: Refusals = field(init=False)
+    challenges: Challenges = field(default_factory=Challenges)
+
+    def __post_init__(self) -> None:
+        self.refusals = Refusals(self.home)
 
     def provider(self, session: Session) -> Provider:
         """The protocol for one request."""
@@ -119,9 +135,13 @@ class Services:
 
     def user(self, session: Session, visit: Visit) -> User | None:
         """Who is signed in with a browser; None where nobody is."""
-        secret = kept(visit, self.issuer, SESSION)
-        found = sign_on.current(session, secret) if secret else None
+        found = self.signed_in(session, visit)
         return None if found is None else User.of(session, found[1].id, found[0].id)
+
+    def signed_in(self, session: Session, visit: Visit) -> tuple[SignOn, Person] | None:
+        """The sign-on in a browser, and whose it is."""
+        secret = kept(visit, self.issuer, SESSION)
+        return sign_on.current(session, secret) if secret else None
 
     def waits(self, attempt: Attempt) -> float:
         """For how many seconds a try to sign in is not allowed yet; 0 when it is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 from sqlmodel import Session
@@ -22,6 +22,7 @@ from appliance.audit.actions import Action
 from appliance.audit.acts import acting
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
+from appliance.identity import rp
 from appliance.identity.asked import Answer
 from appliance.identity.browser import (
     DEVICE,
@@ -38,6 +39,7 @@ from appliance.identity.browser import (
 from appliance.identity.pages import onward_to
 from appliance.identity.services import Services
 from appliance.identity.throttle import Attempt
+from appliance.policy import names
 from appliance.policy.roles import Permission, Verdict, decide
 
 # What is told to whoever knows the password, or could not be asked for it: none of it counts as a wrong try.
@@ -47,6 +49,11 @@ _TOLD = {
     "directory-refused": "directory_down",
     "account-not-vouched": "directory_stranger",
 }
+# Reasons of a refusal that are no failure of an act.
+THROTTLED: Final = "throttled"
+NO_PAGES: Final = "no-pages"
+# What a challenge is for with which somebody signs in by a passkey.
+SIGN_IN: Final = "sign-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Refused:
 def page(services: Services, visit: Visit) -> Answer:
     """The form."""
     to = onward(visit.argument("to"))
-    return _form(services, visit, to, email=_asked_for(to).get("login_hint", "")[:254])
+    return form(services, visit, to, email=_hint(services, visit, to))
 
 
 def sign_in(services: Services, visit: Visit) -> Answer:
@@ -74,18 +81,21 @@ def sign_in(services: Services, visit: Visit) -> Answer:
         if taken is None:
             return onward_to(sign_in_at(to))
         return _with_code(services, visit, *taken, half, to)
-    email = visit.field("email").strip().casefold()[:254]
+    email = _as_stored(visit.field("email"))
     found = _by_password(services, visit, email)
     if isinstance(found, Refused):
-        return _form(services, visit, to, found, email)
+        return form(services, visit, to, found, email)
     if found.totp:
         return ask_for_code(services, visit, found.id, to)
     return welcome(services, visit, found.id, "pwd", to)
 
 
-def refused(services: Services, visit: Visit, to: str, word: str, *, status: int = 403, label: str = "") -> Answer:
-    """The form once more, to somebody who came by another provider and is not let in; `label` is that provider's."""
-    return _form(services, visit, to, Refused(word, status, label=label))
+def _as_stored(typed: str) -> str:
+    """An address in the one form of all its spellings, lest each have a count of wrong tries of its own."""
+    try:
+        return names.email(typed)
+    except ApplianceError:
+        return typed.strip().casefold()[:254]
 
 
 def ask_for_code(services: Services, visit: Visit, person_id: str, to: str, means: str = "pwd") -> Answer:
@@ -101,22 +111,41 @@ def _by_password(services: Services, visit: Visit, email: str) -> Person | Refus
     attempt = attempt_of(services, visit, email)
     wait_s = services.waits(attempt)
     if wait_s:
-        note("sign-in-throttled", "", network=visit.network)
+        refused(services, visit, email, THROTTLED)
         return Refused("wait", 429, math.ceil(wait_s / 60))
     try:
         person, outdated = _proved(services, email, visit.field("password"))
     except ApplianceError as error:
-        note("sign-in-refused", "", network=visit.network, known_device=int(bool(attempt.device)), code=error.code)
         if error.code in _TOLD:
+            refused(services, visit, email, error.code)
             return Refused(_TOLD[error.code], error.kind.http or 403)
         services.was_wrong(attempt)
+        refused(services, visit, email, error.code)
         return Refused("wrong")
     services.was_right(attempt)
     if outdated:
         with services.sessions.writing() as session:
             accounts.keep(session, person, outdated)
-    may = decide(person.role, Permission.OWN_ACCOUNT, proved=True) is Verdict.ALLOWED
-    return person if may else Refused("no_pages")
+    if not has_pages(person):
+        refused(services, visit, email, NO_PAGES)
+        return Refused("no_pages")
+    return person
+
+
+def has_pages(person: Person) -> bool:
+    """Whether somebody may be signed in with a browser at all."""
+    return decide(person.role, Permission.OWN_ACCOUNT, proved=True) is Verdict.ALLOWED
+
+
+def refused(services: Services, visit: Visit, email: str, code: str) -> None:
+    """Put a refusal on record, before it is answered. Raises audit-unavailable.
+
+    The account is looked up whether there is one or not, lest the time of the answer tell.
+    """
+    with services.sessions.reading() as session:
+        person = people.by_email(session, email)
+    note("sign-in-refused", "", network=visit.network, code=code)
+    services.refusals.put(visit.network, code, person.login if person else "", time.monotonic())
 
 
 def _proved(services: Services, email: str, password: str) -> tuple[Person, str]:
@@ -141,13 +170,14 @@ def _with_code(services: Services, visit: Visit, person_id: str, means: str, hal
     attempt = attempt_of(services, visit, email)
     wait_s = services.waits(attempt)
     if wait_s:
+        refused(services, visit, email, THROTTLED)
         return _code_form(services, visit, half, to, Refused("wait", 429, math.ceil(wait_s / 60)))
     try:
         with services.sessions.writing() as session:
             second_factor.check(session, session.get_one(Person, person_id), visit.field("code"), time.time())
     except ApplianceError as error:
-        note("sign-in-refused", "", network=visit.network, known_device=int(bool(attempt.device)), code=error.code)
         services.was_wrong(attempt)
+        refused(services, visit, email, error.code)
         return _code_form(services, visit, half, to, Refused("code_wrong"))
     services.halves.end(half)
     services.was_right(attempt)
@@ -155,11 +185,15 @@ def _with_code(services: Services, visit: Visit, person_id: str, means: str, hal
 
 
 def welcome(services: Services, visit: Visit, person_id: str, means: str, to: str) -> Answer:
-    """They are who they say: from now on their browser is signed in. Whoever was before, in it, is not any more."""
+    """They are who they say: from now on their browser is signed in. Whoever was before, in it, is not any more.
+
+    Raises suspended for whoever was shut out since they typed their password.
+    """
     with services.sessions.reading() as session:
         person = session.get_one(Person, person_id)
     before, device = kept(visit, services.issuer, SESSION), kept(visit, services.issuer, DEVICE)
     with acting(services.home, person.login) as acts:
+        people.must_not_be_shut_out(acts.session, acts.session.get_one(Person, person_id))
         found = sign_on.current(acts.session, before) if before else None
         if found is not None and found[1].id == person_id:
             made, secret = sign_on.renew(acts.session, found[0], means)
@@ -185,6 +219,20 @@ def attempt_of(services: Services, visit: Visit, email: str) -> Attempt:
     return Attempt(visit.network, email, digest(device) if known else "")
 
 
+def _hint(services: Services, visit: Visit, to: str) -> str:
+    """The address that somebody will sign in with: as the program says, or theirs who are to prove it once more."""
+    if not is_again(to):
+        return _asked_for(to).get("login_hint", "")[:254]
+    with services.sessions.reading() as session:
+        found = services.signed_in(session, visit)
+    return "" if found is None else found[1].email
+
+
+def is_again(to: str) -> bool:
+    """Whether what comes next wants a proof of a moment ago."""
+    return to.startswith("/account")
+
+
 def onward_origin(session: Session, to: str) -> tuple[str, str]:
     """The name of the program that waits, and its origin, to which the form may lead on; empty where none does."""
     asked = _asked_for(to)
@@ -200,19 +248,25 @@ def _asked_for(to: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(to).query).items()}
 
 
-def _form(services: Services, visit: Visit, to: str, refused: Refused | None = None, email: str = "") -> Answer:
+def form(services: Services, visit: Visit, to: str, refused: Refused | None = None, email: str = "") -> Answer:
+    """The page on which people sign in."""
     with services.sessions.reading() as session:
         program, origin = onward_origin(session, to)
-    others = [
+    origin = origin if to else origin_of(services.landing)
+    values = {"to": to, "email": email, "program": program, "again": is_again(to) and bool(email)}
+    challenge = services.challenges.make(SIGN_IN, form_token(visit, services.issuer))
+    values["passkey"] = rp.to_sign_in(services.issuer, challenge)
+    values["others"] = [
         (f"/sign-in/with/{one.terms.name}?to={quote(to, safe='')}", one.terms.label)
         for one in services.upstreams.values()
     ]
-    return _shown(services, visit, "sign_in", refused, origin, to=to, email=email, program=program, others=others)
+    return _shown(services, visit, "sign_in", refused, origin, **values)
 
 
 def _code_form(services: Services, visit: Visit, half: str, to: str, refused: Refused | None = None) -> Answer:
     with services.sessions.reading() as session:
         _, origin = onward_origin(session, to)
+    origin = origin if to else origin_of(services.landing)
     return _shown(services, visit, "code", refused, origin, to=to, half=half)
 
 

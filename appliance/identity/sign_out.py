@@ -10,6 +10,7 @@ from appliance.accounts.sign_on_tables import SignOn
 from appliance.audit.actions import Action
 from appliance.audit.acts import acting
 from appliance.errors import ApplianceError
+from appliance.identity import account
 from appliance.identity.asked import Answer
 from appliance.identity.browser import SESSION, Visit, check_form, form_token, keep, kept
 from appliance.identity.endpoints import END_SESSION
@@ -18,15 +19,10 @@ from appliance.identity.services import Services
 
 
 def home(services: Services, visit: Visit) -> Answer:
-    """Who is signed in; whoever is not comes to sign in."""
-    with services.sessions.reading() as session:
-        user = services.user(session, visit)
-    if user is None:
-        return onward_to("/sign-in")
-    token = form_token(visit, services.issuer)
-    return services.pages.page(
-        "home", services.language(visit), token=token, person=user.who.name, email=user.who.email
-    )
+    """Where people go who come for nothing else; whoever is not signed in comes to sign in."""
+    if services.landing == account.PAGE or not _here(services, visit):
+        return account.page(services, visit)
+    return onward_to(services.landing)
 
 
 def sign_out(services: Services, visit: Visit) -> Answer:

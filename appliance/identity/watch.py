@@ -64,10 +64,12 @@ class Watch(threading.Thread):
                     seen, looked = mark, now
                     _tried(end_shut_out, services)
                     waits = bool(_tried(deliver, services, senders))
+                _tried(services.refusals.settle, now)
                 if now > cleaned + _CLEAN_S:
                     cleaned = now
                     _tried(clean, services)
                 self._wake.wait(_LOOK_S)
+        _tried(services.refusals.settle, None)
 
 
 def clean(services: Services) -> None:

@@ -13,7 +13,7 @@ import uvicorn
 
 from appliance.config.paths import Home
 from appliance.errors import ApplianceError
-from appliance.http.listen import listen
+from appliance.http.listen import listeners
 from appliance.identity.app import Application, Threads
 from appliance.identity.pages import Pages
 from appliance.identity.services import Keys, Services
@@ -34,15 +34,27 @@ _GRACE_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """All that sign-on is told when it starts: where its files are, where it listens, and what it is called."""
+    """All that sign-on is told when it starts: where its files are, where it listens, and what it is called.
+
+    `socket` is the UNIX socket at which it listens too, for our own proxy alone; empty where there is none. `landing`
+    is where people go who signed in on their way to nothing else: a page of ours, or a whole address.
+    """
 
     config: str
     state: str
     host: str
     port: int
     issuer: str
+    socket: str = ""
+    landing: str = "/account"
     upstreams: tuple[Upstream, ...] = ()
     directory: Directory | None = None
+
+    @property
+    def inside(self) -> str:
+        """Its address on this machine, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     def to_json(self) -> str:
         """One line of text."""
@@ -73,11 +85,12 @@ def serve(place: Place) -> None:
             f"Another sign-on works on {home.state}.",
             "Stop it with `appliance down`, or use another --state.",
         )
-    listener = listen(place.host, place.port, "identity.port")
+    sockets = listeners(place.host, place.port, "identity.port", place.socket)
     sessions = Sessions(home.database)
     watch = Watch(home)
-    upstreams = {one.name: UpstreamClient(one) for one in place.upstreams}
-    services = Services(home, place.issuer, sessions, Keys(home), Pages(), watch.wake, upstreams=upstreams)
+    services = Services(home, place.issuer, place.inside, sessions, Keys(home), Pages(), watch.wake, place.landing)
+    services.own_proxy = bool(place.socket)
+    services.upstreams = {one.name: UpstreamClient(one) for one in place.upstreams}
     watch.services = services
     looks = _watch_directory(services, place.directory)
     # Those who wait for the directory do not keep those waiting whose password is here.
@@ -89,7 +102,7 @@ def serve(place: Place) -> None:
     ):
         watch.start()
         try:
-            _server(Application(services, Threads(usual, slow, away))).run(sockets=[listener])
+            _server(Application(services, Threads(usual, slow, away))).run(sockets=sockets)
         finally:
             watch.stop()
             if looks is not None:

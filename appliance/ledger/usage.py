@@ -68,6 +68,30 @@ def routes(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
     return [_with_speed(dict(found._mapping)) for found in session.connection().execute(query)]
 
 
+def tasks(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
+    """Per principal, class of the queue and task (empty: they asked themselves): calls and tokens; most first."""
+    columns = inspect(Call).columns
+    task = func.coalesce(columns.task, "")
+    tokens = func.sum(columns.prompt_tokens + columns.completion_tokens)
+    query = (
+        select_columns(
+            columns.principal,
+            columns.priority,
+            task.label("task"),
+            func.count().label("calls"),
+            func.sum(case((columns.outcome == "complete", 0), else_=1)).label("not_complete"),
+            func.sum(columns.prompt_tokens).label("prompt_tokens"),
+            func.sum(columns.cached_tokens).label("cached_tokens"),
+            func.sum(columns.completion_tokens).label("completion_tokens"),
+            func.sum(columns.cost).label("cost"),
+        )
+        .where(columns.started_at >= since_us)
+        .group_by(columns.principal, columns.priority, task)
+        .order_by(tokens.desc(), columns.principal, columns.priority, task)
+    )
+    return [dict(found._mapping) for found in session.connection().execute(query)]
+
+
 def _with_speed(row: dict[str, Any]) -> dict[str, Any]:
     """A row of `routes` with its speed in place of what that is reckoned from."""
     written, writing_ms, first = row.pop("written"), row.pop("writing_ms"), row["first_token_ms"]

@@ -21,6 +21,8 @@ _LONGEST_EMAIL: Final = 254
 _LONGEST_LOCAL: Final = 64
 _LONGEST_LOGIN: Final = 64
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[\w-]+(\.[\w-]+)*")
+# Alphabets that have letters of one look: a word of one of them is somebody's name, and a word of two is a disguise.
+_ALIKE: Final = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 _LOGIN: Final = re.compile(r"\w[\w.-]*")
 
 
@@ -36,7 +38,7 @@ def email(text: str) -> str:
         found = f"{local}@{'.'.join(_label(one) for one in domain.split('.'))}"
     except UnicodeError:
         raise _no_address(said) from None
-    if len(local) > _LONGEST_LOCAL or len(found) > _LONGEST_EMAIL:
+    if _is_disguised(found) or len(local) > _LONGEST_LOCAL or len(found) > _LONGEST_EMAIL:
         raise _no_address(said)
     return found
 
@@ -44,7 +46,7 @@ def email(text: str) -> str:
 def login(text: str) -> str:
     """The short name that keys, budgets and the records know somebody by: letters, digits, dots, lines."""
     said = unicodedata.normalize("NFC", text.strip()).casefold()
-    if not _LOGIN.fullmatch(said) or len(said) > _LONGEST_LOGIN:
+    if not _LOGIN.fullmatch(said) or len(said) > _LONGEST_LOGIN or _is_disguised(said):
         raise _wrong(
             f"'{_shown(text)}' cannot be a login: that has 1 to {_LONGEST_LOGIN} letters, digits, dots and lines.",
             "Choose a short name, such as anna.",
@@ -96,6 +98,18 @@ def _printable(text: str, whose: str) -> str:
         raise _wrong(
             f"The name of a {whose} must have 1 to 200 printable characters.", "Shorten it, or type it once more."
         ) from None
+
+
+def _is_disguised(text: str) -> bool:
+    """Whether it has letters that look like others: wide or raised ones, or those of two alphabets in one word."""
+    if unicodedata.normalize("NFKC", text) != text:
+        return True
+    return any(len(_alphabets(word)) > 1 for word in re.split(r"[\W_]+", text))
+
+
+def _alphabets(word: str) -> set[str]:
+    """Of the alphabets that look alike, those of a word."""
+    return {unicodedata.name(letter, "").partition(" ")[0] for letter in word} & _ALIKE
 
 
 def _label(text: str) -> str:

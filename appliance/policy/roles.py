@@ -12,6 +12,9 @@ from typing import Final
 
 from appliance.errors import ApplianceError
 
+# How long it counts, in seconds, that somebody has shown that it is them.
+PROOF_S: Final = 600
+
 
 class Role(StrEnum):
     """What somebody is here."""
@@ -29,6 +32,7 @@ class Permission(StrEnum):
     CHAT = "chat"
     API = "api"
     OWN_ACCOUNT = "own-account"
+    OWN_FACTORS = "own-factors"
     PEOPLE_READ = "people-read"
     PEOPLE_WRITE = "people-write"
     OWNERS_WRITE = "owners-write"
@@ -81,7 +85,8 @@ _ALL: Final = _PEOPLE | {Role.SERVICE}
 TABLE: Final[dict[Permission, Rule]] = {
     Permission.CHAT: Rule("Use the chat page.", _PEOPLE),
     Permission.API: Rule("Ask models through the API.", _ALL),
-    Permission.OWN_ACCOUNT: Rule("Change one's own password, second factor and language; see one's own use.", _PEOPLE),
+    Permission.OWN_ACCOUNT: Rule("Change one's own password and language; see one's own use.", _PEOPLE),
+    Permission.OWN_FACTORS: Rule("Change one's own authenticator, recovery codes and passkeys.", _PEOPLE, step_up=True),
     Permission.PEOPLE_READ: Rule("See people, groups and who is shut out.", _READERS),
     Permission.PEOPLE_WRITE: Rule("Add, change, shut out and remove people and groups.", _ADMINS, step_up=True),
     Permission.OWNERS_WRITE: Rule("Do so with owners, and make somebody one.", _OWNER, step_up=True),
@@ -107,6 +112,11 @@ def decide(role: str, permission: str, *, proved: bool) -> Verdict:
     if rule is None or role not in rule.roles:
         return Verdict.REFUSED
     return Verdict.STEP_UP if rule.step_up and not proved else Verdict.ALLOWED
+
+
+def is_fresh(proved_at_us: int, now_us: int) -> bool:
+    """Whether a proof is of a moment ago; never one of the future, which a clock that was put back would make last."""
+    return 0 <= now_us - proved_at_us < PROOF_S * 1_000_000
 
 
 def to_change(*roles: str) -> Permission:

@@ -36,6 +36,11 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection to another program's database, which nothing is written to. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
+
+
 def ensure(path: Path) -> None:
     """Create or upgrade the database. Raises database-newer, database-broken or state-read-only."""
     if _revision(path) == HEAD:

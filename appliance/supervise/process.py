@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,7 +34,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def answers(probe: Probe) -> bool:
-    """Whether a probe's address answers 200 now."""
+    """Whether a probe's address answers 200 now, or takes connections where that is enough."""
+    if probe.kind == "connect":
+        return _listens(probe)
     connection: http.client.HTTPConnection
     if probe.socket is not None:
         connection = UnixConnection(probe.socket, _PROBE_S)
@@ -46,6 +50,19 @@ def answers(probe: Probe) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _listens(probe: Probe) -> bool:
+    """Whether somebody takes connections at a probe's address."""
+    family = socket.AF_INET if probe.socket is None else socket.AF_UNIX
+    address = (probe.host or "127.0.0.1", probe.port) if probe.socket is None else probe.socket
+    with socket.socket(family) as opened:
+        opened.settimeout(_PROBE_S)
+        try:
+            opened.connect(address)
+        except (OSError, TypeError, OverflowError):
+            return False
+    return True
 
 
 class Process:
@@ -174,6 +191,7 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=_environment(self.spec.environment),
                     start_new_session=True,
                     preexec_fn=_prepare_child(os.getpid(), self.spec.nice),
                 )
@@ -231,6 +249,16 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare
+
+
+def _environment(file: str | None) -> dict[str, str] | None:
+    """What a file says that a process's environment is; None for ours. Raises OSError or ValueError."""
+    if file is None:
+        return None
+    found = json.loads(Path(file).read_bytes())
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError(f"{file} is no table of texts")
+    return found
 
 
 def _write(file: str, data: bytes) -> None:

@@ -13,6 +13,7 @@ _PROBE: dict[str, tuple[type, ...]] = {
     "socket": (str, _NONE),
     "host": (str, _NONE),
     "port": (int, _NONE),
+    "kind": (str,),
 }
 _SPEC: dict[str, tuple[type, ...]] = {
     "name": (str,),
@@ -23,6 +24,7 @@ _SPEC: dict[str, tuple[type, ...]] = {
     "stale": (list,),
     "start_s": (int, float),
     "stop_s": (int, float),
+    "environment": (str, _NONE),
 }
 # How much of a wrong value is shown.
 _EXCERPT = 60
@@ -30,12 +32,16 @@ _EXCERPT = 60
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """An HTTP address that answers 200 once a process is ready: on a UNIX `socket`, or on `host` and `port`."""
+    """An HTTP address that answers 200 once a process is ready: on a UNIX `socket`, or on `host` and `port`.
+
+    Of the `kind` `connect` it is enough that somebody listens there: for a process that does not speak HTTP.
+    """
 
     path: str
     socket: str | None = None
     host: str | None = None
     port: int | None = None
+    kind: str = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class ProcessSpec:
     `nice` is its priority, lower is sooner; where raising it is not allowed the process runs
     all the same. `stale` are files that a killed predecessor may have left and that would
     stop a start. `start_s` is how long it may take until its probe answers, `stop_s` how long it
-    may take to end when it is told to.
+    may take to end when it is told to. `environment` is a file of the process's whole environment, a JSON table,
+    read at each start: for what must stand neither in an argument nor in this list. Else it is ours.
     """
 
     name: str
@@ -56,6 +63,7 @@ class ProcessSpec:
     stale: tuple[str, ...] = ()
     start_s: float = 60.0
     stop_s: float = 15.0
+    environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ READING = {
     "models show",
     "models verify",
     "keys list",
+    "ca show",
     "clients list",
     "users list",
     "groups list",
@@ -57,6 +58,7 @@ ACTING = {
     "keys rotate",
     "users add",
     "users invite",
+    "users owner-link",
     "users reset",
     "users unlink",
     "users role",
@@ -76,7 +78,9 @@ ACTING = {
     "cloud on",
     "cloud key",
     "engine build",
+    "chat-page install",
     "audit export",
+    "ca export",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

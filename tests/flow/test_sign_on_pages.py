@@ -145,3 +145,18 @@ def test_what_people_type_is_shown_as_they_typed_it(sign_on: SignOn) -> None:
     said = Browser(sign_on).sign_in('"><script>alert(1)</script>@example.com', "a guess of mine")
     assert "<script>" not in said.text
     assert "&gt;&lt;script&gt;" in said.text
+
+
+def test_a_refused_sign_in_is_on_record_without_what_was_typed(sign_on: SignOn) -> None:
+    sign_on.person("greta")
+    secret, unknown = "this is my real password", "typed-by-mistake@example.com"
+    for email, password in (("greta@example.com", secret), (unknown, PASSWORD), (secret, secret)):
+        assert Browser(sign_on).sign_in(email, password).status == 403
+    # Earlier tests may have begun this minute's count: so there is a row, if not one for each.
+    rows = sign_on.events("sign-in-refused")
+    assert {one["actor"] for one in rows} == {"127.0.0.1"}
+    assert "sign-in-refused" in {one["facts"]["code"] for one in rows}
+    exported = sign_on.box.run("audit", "tail", "-n", "1000").stdout
+    assert "was not let in as" in exported
+    for never in (secret, unknown, PASSWORD):
+        assert never not in exported

@@ -157,15 +157,18 @@ def test_the_gateway_takes_no_token_that_is_not_its_own(sign_on: SignOn, wiki: P
         "no family": forged(sign_on, good, {}, family=None),
         "changed": good[:-8] + ("AAAAAAAA" if not good.endswith("AAAAAAAA") else "BBBBBBBB"),
         "unsigned": unsigned(good),
+        "what no reader understands": unsigned(good, alg="RS256", crit=5),
     }
     assert gateway_says(sign_on, forged(sign_on, good, {})) == ""
     assert {name: gateway_says(sign_on, token) for name, token in bad.items()} == dict.fromkeys(bad, "key-refused")
     assert gateway_says(sign_on, forged(sign_on, good, {}, exp=int(time.time()) - 1)) == "key-expired"
+    odd = bad["what no reader understands"]
+    assert sign_on.ask("GET", "/userinfo", headers={"Authorization": f"Bearer {odd}"}).status == 401
 
 
-def unsigned(token: str) -> str:
-    """The same token, said to need no signature."""
-    header = encoded(json.dumps({"alg": "none", "typ": "at+jwt"}).encode())
+def unsigned(token: str, **header_too: Any) -> str:
+    """The same token, said to need no signature, or what else its header is to say."""
+    header = encoded(json.dumps({"alg": "none", "typ": "at+jwt", **header_too}).encode())
     return f"{header}.{token.split('.')[1]}.AAAA"
 
 

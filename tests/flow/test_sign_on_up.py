@@ -23,6 +23,8 @@ def test_sign_on_is_up_with_the_box_and_whoever_is_disabled_loses_everything(box
     found = box.document("up", "--no-prove")
     assert found["urls"]["issuer"] == sign_on.issuer
     assert [one["name"] for one in found["processes"]] == ["serve", "identity"]
+    again = box.document("up", "--no-prove")
+    assert [one["pid"] for one in again["processes"]] == [one["pid"] for one in found["processes"]]
     wiki = Program(sign_on, sign_on.client("Wiki", redirects=["http://127.0.0.1:9/callback"]))
     anna = Browser(sign_on)
     assert anna.sign_in("anna@example.com", PASSWORD).location == "/"

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance.supervise.spec import Probe
 from appliance.supervise.where import LIST, LOCK, REPORT, supervisor_pid
 from appliance.units import MIB
 from tests.support.box import wait_until
@@ -217,3 +218,44 @@ def test_a_changed_list_is_not_read_unasked(supervised: Supervised) -> None:
     (supervised.run / LIST).write_text("changed")
     os.kill(supervised.pid("one"), signal.SIGKILL)
     wait_until(lambda: supervised.state("one").restarts == 1 and supervised.is_("one", "ready"))
+
+
+def test_an_environment_file_is_all_that_a_process_has_and_is_read_at_each_start(
+    supervised: Supervised, tmp_path: Path
+) -> None:
+    file = tmp_path / "environment.json"
+    file.write_text('{"SECRET": "one"}')
+    supervised.add("one", environment=str(file))
+    supervised.start()
+    supervised.until_ready()
+
+    def theirs() -> bytes:
+        return Path(f"/proc/{supervised.pid('one')}/environ").read_bytes()
+
+    assert theirs() == b"SECRET=one\0"
+    file.write_text('{"SECRET": "two"}')
+    os.kill(supervised.pid("one"), signal.SIGKILL)
+    wait_until(lambda: supervised.state("one").restarts == 1 and supervised.is_("one", "ready"))
+    assert theirs() == b"SECRET=two\0"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"SECRET": 1}'])
+def test_a_process_whose_environment_cannot_be_read_is_not_started_with_ours(
+    supervised: Supervised, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "environment.json"
+    file.write_text(text)
+    supervised.add("one", environment=str(file))
+    supervised.start()
+    wait_until(lambda: supervised.is_("one", "failed"), 60)
+    assert supervised.journal == []
+
+
+def test_a_process_that_speaks_no_http_is_ready_once_it_takes_connections(supervised: Supervised) -> None:
+    socket = str(supervised.socket("one"))
+    supervised.add("one", "--delay", "0.3", probe=Probe(path="", socket=socket, kind="connect"))
+    supervised.add("two", probe=Probe(path="", socket=str(supervised.run / "nobody.sock"), kind="connect"))
+    supervised.start()
+    wait_until(lambda: supervised.is_("one", "ready"))
+    assert supervised.journal[:2] == ["one begin", "one ready"]
+    wait_until(lambda: supervised.is_("two", "starting"))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import socket
 import subprocess
+import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from appliance.config.load import load
 from appliance.errors import KINDS
 from tests.installer.machine import REPOSITORY, Machine, failures
 from tests.support.box import free_port
@@ -235,3 +239,62 @@ def test_a_new_port_changes_nothing_else_in_the_settings(text: str) -> None:
     assert [line for line in text.splitlines() if "port" not in line] == [
         line for line in done.stdout.splitlines() if line in text.splitlines() and "port" not in line
     ]
+
+
+def steps(script: str, folder: Path, **values: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer's own functions; the log is `log` in the folder."""
+    given = {"CODE": str(folder), "TEMP": str(folder), "COMMAND": "appliance", "PYTHON": sys.executable, **values}
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
+    loaded = f"set -euo pipefail; {words}; . installer/console.sh; . installer/steps.sh; {script}"
+    return subprocess.run(["bash", "-c", loaded], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+
+def test_a_new_installation_lets_people_sign_in_and_an_old_one_stays_as_it_is(tmp_path: Path) -> None:
+    values = {"CONFIG": str(tmp_path / "etc/appliance.toml"), "WANTED_PORT": "8090", "SIGN_ON_PORT": "8086", "PORT": ""}
+    steps("write_settings", tmp_path, **values)
+    settings = load(tmp_path / "etc/appliance.toml")
+    assert (settings.gateway.port, settings.identity.enabled) == (8090, True)
+    assert settings.identity.issuer == "http://127.0.0.1:8086"
+    (tmp_path / "etc/appliance.toml").write_text("# mine\n")
+    steps("write_settings", tmp_path, **values | {"SIGN_ON_PORT": "8087"})
+    assert (tmp_path / "etc/appliance.toml").read_text() == "# mine\n"
+
+
+def test_sign_on_gets_a_port_that_is_free(machine: Machine) -> None:
+    with socket.socket() as other, suppress(OSError):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Where this fails the port is taken already.
+        other.bind(("127.0.0.1", 8085))
+        other.listen()
+        done = machine.install("--dry-run", "--port", str(free_port()))
+    assert "and sign-on at port 8" in done.stdout
+    assert "sign-on at port 8085" not in done.stdout
+
+
+def fake_appliance(folder: Path, owned: str) -> None:
+    """A command that says whether there is an owner, and makes a link."""
+    command = folder / "bin/appliance"
+    command.parent.mkdir()
+    command.write_text(f"""#!/bin/sh
+case "$*" in
+  "status --json") echo '{{"owned": {owned}}}'; exit 1 ;;
+  "users owner-link") echo "http://127.0.0.1:8085/welcome/the-secret" ;;
+  *) exit 9 ;;
+esac
+""")
+    command.chmod(0o755)
+
+
+def test_the_end_of_an_installation_is_a_link_for_the_first_owner_which_is_in_no_log(tmp_path: Path) -> None:
+    fake_appliance(tmp_path, "false")
+    done = steps("hand_over", tmp_path, START="yes")
+    assert done.stdout.endswith("http://127.0.0.1:8085/welcome/the-secret\n")
+    assert "You own this appliance then." in (tmp_path / "log").read_text()
+    assert "the-secret" not in (tmp_path / "log").read_text()
+    assert "Once it is started:  appliance users owner-link" in steps("hand_over", tmp_path, START="no").stdout
+
+
+@pytest.mark.parametrize("owned", ["true", "null"])
+def test_there_is_no_link_where_somebody_owns_the_appliance_or_nobody_signs_in(tmp_path: Path, owned: str) -> None:
+    fake_appliance(tmp_path, owned)
+    assert steps("hand_over", tmp_path, START="yes").stdout == ""

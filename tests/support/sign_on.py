@@ -57,21 +57,23 @@ class Said:
 
 @dataclass
 class SignOn:
-    """The sign-on of a box."""
+    """The sign-on of a box; `url` is what it is called by a proxy in front of it, where there is one."""
 
     box: Box
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    url: str = ""
 
     @property
     def issuer(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return self.url or f"http://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> str:
         """Its part of the settings file."""
-        return f"[identity]\nenabled = true\nport = {self.port}\n"
+        url = f'url = "{self.url}"\n' if self.url else ""
+        return f"[identity]\nenabled = true\nport = {self.port}\n{url}"
 
     def start(self, wait: bool = True) -> None:
         """Run it."""

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlmodel import Session, select
 
-from appliance.accounts import links, people
+from appliance.accounts import links, owners, people
 from appliance.accounts.people_tables import Link
 from appliance.errors import ApplianceError
+from appliance.policy.roles import Role
 from appliance.store.sessions import session
 from appliance.units import now_us
-from tests.support.people import somebody
-
-
-@pytest.fixture(scope="module")
-def file(empty_database: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database; each test has people of its own."""
-    file = tmp_path_factory.mktemp("links") / "appliance.db"
-    file.write_bytes(empty_database)
-    return file
-
-
-@pytest.fixture
-def opened(file: Path) -> Iterator[Session]:
-    """A transaction on it."""
-    with session(file, alone=True) as one:
-        yield one
+from tests.support.people import hashed, somebody
 
 
 def refused(why: str, act: Callable[[Session, str], object], opened: Session, secret: str) -> None:
@@ -67,6 +53,21 @@ def test_the_link_for_the_first_owner_is_for_nobody_yet(opened: Session) -> None
     refused("not one of ours", links.find, opened, secret)
     link, person = links.use(opened, newer)
     assert (link.purpose, person) == (links.OWNER, None)
+
+
+def test_the_link_for_the_first_owner_is_void_once_there_is_one(empty_database: bytes, tmp_path: Path) -> None:
+    (tmp_path / "appliance.db").write_bytes(empty_database)
+    with session(tmp_path / "appliance.db", alone=True) as opened:
+        _, secret = links.make(opened, None, links.OWNER)
+        olga = people.add(opened, "olga@example.com", role=Role.OWNER)
+        owners.must_be_none(opened)
+        assert links.find(opened, secret)[1] is None
+        olga.password = hashed()
+        opened.flush()
+        refused("Somebody owns", links.find, opened, secret)
+        with pytest.raises(ApplianceError) as caught:
+            owners.must_be_none(opened)
+        assert caught.value.code == "owner-exists"
 
 
 def test_a_newer_link_voids_the_earlier_ones_for_the_same_purpose_and_person(opened: Session) -> None:

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import ApplianceError
-from appliance.policy.roles import MEANINGS, TABLE, Permission, Role, Verdict, decide, role, to_change
+from appliance.policy.roles import MEANINGS, TABLE, Permission, Role, Verdict, decide, is_fresh, role, to_change
 
 # Who may do what, written a second time: a change of the table is a change of both.
 ALLOWED: dict[str, set[str]] = {
     "owner": {*Permission},
     "admin": {*Permission} - {"owners-write", "restore"},
     "auditor": {
-        "chat", "api", "own-account",
+        "chat", "api", "own-account", "own-factors",
         "people-read", "keys-read", "budgets-read", "usage-read", "audit-read", "settings-read",
     },
-    "staff": {"chat", "api", "own-account"},
+    "staff": {"chat", "api", "own-account", "own-factors"},
     "service": {"api"},
 }  # fmt: skip
 
@@ -38,10 +38,16 @@ def test_a_role_may_do_what_is_written_here_and_nothing_else(who: Role, permissi
 
 
 @pytest.mark.parametrize("permission", Permission)
-def test_whatever_changes_something_for_others_needs_a_fresh_proof(permission: Permission) -> None:
+def test_whatever_changes_proofs_or_something_for_others_needs_a_fresh_proof(permission: Permission) -> None:
     changes = not permission.endswith("-read") and permission not in ("chat", "api", "own-account")
     assert TABLE[permission].step_up is changes
     assert decide("owner", permission, proved=False) is (Verdict.STEP_UP if changes else Verdict.ALLOWED)
+
+
+@pytest.mark.parametrize(("age_s", "fresh"), [(0, True), (599, True), (600, False), (-1, False)])
+def test_a_proof_counts_for_ten_minutes(age_s: int, fresh: bool) -> None:
+    now = 1_800_000_000_000_000
+    assert is_fresh(now - age_s * 1_000_000, now) is fresh
 
 
 def test_a_proof_gives_nobody_what_their_role_does_not() -> None:

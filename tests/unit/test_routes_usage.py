@@ -66,4 +66,7 @@ def test_the_command_shows_them_and_refuses_two_lists_at_once(filled: Box) -> No
     assert filled.document("usage", "--routes")[0]["route"] == "a small task"
     shown = filled.run("usage", "--routes").stdout
     assert shown.splitlines()[0].split()[:2] == ["model", "asked"]
-    assert "wrong-use" in filled.run("usage", "--routes", "--rows", code=2).stderr
+    shown = filled.run("usage", "--tasks").stdout
+    assert shown.splitlines()[0].split()[:3] == ["principal", "priority", "task"]
+    for other in ("--rows", "--tasks"):
+        assert "wrong-use" in filled.run("usage", "--routes", other, code=2).stderr

@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,6 @@ from appliance.store.sessions import session
 from tests.support.people import PASSWORD, hashed, somebody
 
 NOON = 1_795_514_400.0
-
-
-@pytest.fixture(scope="module")
-def file(empty_database: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database; each test has people of its own."""
-    file = tmp_path_factory.mktemp("sign-in") / "appliance.db"
-    file.write_bytes(empty_database)
-    return file
-
-
-@pytest.fixture
-def opened(file: Path) -> Iterator[Session]:
-    """A transaction on it."""
-    with session(file, alone=True) as one:
-        yield one
 
 
 def refused(act: Callable[..., object], *said: Any, code: str = "sign-in-refused") -> str:

@@ -23,7 +23,12 @@ from appliance.supervise.spec import (
 TEXT = st.text(max_size=10)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 PROBE = st.builds(
-    Probe, path=TEXT, socket=st.none() | TEXT, host=st.none() | TEXT, port=st.none() | st.integers(1, 65535)
+    Probe,
+    path=TEXT,
+    socket=st.none() | TEXT,
+    host=st.none() | TEXT,
+    port=st.none() | st.integers(1, 65535),
+    kind=st.sampled_from(["http", "connect"]),
 )
 SPEC = st.builds(
     ProcessSpec,
@@ -34,6 +39,7 @@ SPEC = st.builds(
     nice=st.integers(-20, 19),
     stale=TEXTS,
     start_s=st.floats(0, 1e6),
+    environment=st.none() | TEXT,
 )
 STATE = st.builds(
     ProcessState,

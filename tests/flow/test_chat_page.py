@@ -1,0 +1,195 @@
+"""The chat page, whole: the real Open WebUI, sign-on, gateway and engine, and a person in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.chat.install import install
+from appliance.config.paths import cache_folder
+from appliance.policy.roles import Role
+from tests.support.box import ROOT, Box, environment, wait_until
+from tests.support.chat_page import ChatPage, Visitor
+from tests.support.environments import own_environment, python_environment
+from tests.support.people import PASSWORD
+from tests.support.sign_on import Browser, SignOn
+
+# The first run installs the page and what drives the browser.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+# Looked at by people; git leaves them alone.
+SHOTS = ROOT / ".cache" / "screenshots"
+REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Iterator[ChatPage]:
+    """A chat page that is up, with people; where there is strace, all that its processes connect to is written down."""
+    install(cache_folder(), lambda what, done, total: None)
+    box = Box(tmp_path_factory.mktemp("chat_page"))
+    found = ChatPage(SignOn(box))
+    box.configure(f"{found.settings}[engines.chat]\ncontext = 4096\nslots = 2\n")
+    (box.state / "models").mkdir(parents=True)
+    (box.state / "models" / model_file.name).symlink_to(model_file)
+    for login, role in (("olga", Role.OWNER), ("anna", Role.STAFF), ("bert", Role.STAFF), ("carl", Role.ADMIN)):
+        found.sign_on.person(login, role, *(["sales"] if login == "anna" else []), name=f"{login.title()} Schmidt")
+    before = ["strace", "-DDD", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect", "-o", str(connections(box))]
+    command = [*(before if shutil.which("strace") else []), *box.argv("up", "--no-prove")]
+    # Into a file: strace stays, and would keep a pipe open.
+    with (box.folder / "up.log").open("wb") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, env=environment(), timeout=600, check=False)
+    assert done.returncode == 0, (box.folder / "up.log").read_text()
+    yield found
+    box.run("down")
+
+
+def connections(box: Box) -> Path:
+    """Where strace writes what was connected to."""
+    return box.folder / "connections"
+
+
+@pytest.fixture(scope="module")
+def anna(page: ChatPage) -> Visitor:
+    """The first person who ever signs in to the page."""
+    visitor = Visitor(page, Browser(page.sign_on))
+    visitor.enters("anna@example.com")
+    return visitor
+
+
+def test_the_first_to_sign_in_is_no_admin_and_neither_is_an_admin_of_ours(page: ChatPage, anna: Visitor) -> None:
+    carl = Visitor(page, Browser(page.sign_on))
+    carl.enters("carl@example.com")
+    assert [one.sends("GET", "/api/v1/auths/").json["role"] for one in (anna, carl)] == ["user", "user"]
+    assert anna.sends("GET", "/api/v1/users/").status in (401, 403)
+    assert carl.sends("GET", "/api/v1/users/").status in (401, 403)
+
+
+def test_there_is_no_way_in_but_sign_on(page: ChatPage) -> None:
+    built_in = {"email": "built-in@chat-page.invalid", "password": "x" * 43}
+    assert page.ask("POST", "/api/v1/auths/signin", built_in).status == 403
+    signup = {"name": "Eve", "email": "eve@example.com", "password": PASSWORD}
+    assert page.ask("POST", "/api/v1/auths/signup", signup).status == 403
+    assert page.ask("GET", "/api/models").status in (401, 403)
+    assert page.ask("GET", "/api/config").json["features"]["enable_login_form"] is False
+
+
+def test_an_answer_streams_and_is_on_record_under_the_persons_name(page: ChatPage, anna: Visitor) -> None:
+    models = [one["id"] for one in anna.sends("GET", "/api/models").json["data"]]
+    assert "chat" in models
+    pieces = [piece for piece in anna.reads("Count from one to five.", max_tokens=24) if piece]
+    assert len(pieces) > 3
+    wait_until(lambda: page.sign_on.box.rows(1)[0]["settled_at"], 30, "the row's end")
+    row = page.sign_on.box.rows(1)[0]
+    assert (row["principal"], row["team"], row["outcome"]) == ("anna", "sales", "complete")
+    assert row["key_id"].startswith("fam-")
+
+
+def test_without_an_engine_for_search_a_document_goes_into_the_question_whole(page: ChatPage, anna: Visitor) -> None:
+    kept = anna.uploads("notes.txt", "The parking space of the visitors is number forty-two. " * 20)
+    assert anna.sends("GET", f"/api/v1/files/{kept}").json["data"]["status"] == "completed"
+    question = "Which parking space?"
+    assert "".join(anna.reads(question, max_tokens=8))
+    alone = page.sign_on.box.rows(1)[0]["prompt_tokens"]
+    assert "".join(anna.reads(question, max_tokens=8, files=[{"type": "file", "id": kept}]))
+    assert page.sign_on.box.rows(1)[0]["prompt_tokens"] > alone + 200
+
+
+def test_no_secret_stands_where_others_could_read_it(page: ChatPage) -> None:
+    state = page.sign_on.box.state
+    secrets = list(json.loads((state / "secrets" / "chat.json").read_text()).values())
+    assert stat.S_IMODE((state / "secrets" / "chat-environment.json").stat().st_mode) == 0o600
+    told = (state / "run" / "processes.json").read_text()
+    found = page.sign_on.box.document("status")
+    pids = {one["name"]: one["pid"] for one in found["processes"]}
+    lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids.values()]
+    assert not [one for one in secrets for text in (told, *lines) if one in text]
+    theirs = Path(f"/proc/{pids['chat-page']}/environ").read_text().split("\0")
+    names = {one.partition("=")[0] for one in theirs if one}
+    assert names == set(json.loads((state / "secrets" / "chat-environment.json").read_text()))
+    assert stat.S_IMODE((state / "chat").stat().st_mode) == 0o700
+
+
+def test_status_says_where_it_is_and_who_uses_it(page: ChatPage, anna: Visitor) -> None:
+    found = page.sign_on.box.document("status")
+    assert found["urls"]["chat"] == page.origin
+    assert found["chat"]["people"] >= 1
+    assert found["chat"]["licence"] is None
+    assert "chat page" in page.sign_on.box.run("status").stdout
+
+
+@REDIS
+def test_whoever_is_disabled_is_out_of_the_page_at_once(page: ChatPage) -> None:
+    bert = Visitor(page, Browser(page.sign_on))
+    bert.enters("bert@example.com")
+    assert bert.sends("GET", "/api/v1/auths/").status == 200
+    page.sign_on.box.run("users", "disable", "bert@example.com")
+    wait_until(lambda: bert.sends("GET", "/api/v1/auths/").status == 401, 10, "the page's refusal")
+    again = Browser(page.sign_on).sign_in("bert@example.com")
+    assert again.status == 403, "sign-on lets nobody in who is shut out"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_person_in_a_real_browser_signs_in_chats_and_signs_out(page: ChatPage, anna: Visitor) -> None:
+    shutil.rmtree(SHOTS, ignore_errors=True)
+    SHOTS.mkdir(parents=True)
+    asked = {
+        "url": page.origin,
+        "email": "anna@example.com",
+        "password": PASSWORD,
+        "question": "Tell me a long story about a fox.",
+        "shots": str(SHOTS),
+        "chromium": shutil.which("chromium"),
+    }
+    driver = python_environment("browser") / "python"
+    command = [str(driver), str(ROOT / "tests/clients/chromium.py"), json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=own_environment(), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout)
+    (SHOTS / "seen.json").write_text(json.dumps(seen, indent=2))
+    assert seen["external"] == []
+    # It grew before the eyes of the person.
+    assert len(seen["sizes"]) > 3
+    assert sorted(seen["sizes"]) == seen["sizes"]
+    assert "You are signed out" in seen["signed_out"]
+    if shutil.which("redis-server"):
+        assert seen["held_status"] == 401
+    assert len(list(SHOTS.glob("*.png"))) >= 7
+    assert any(row["principal"] == "anna" and row["completion_tokens"] > 3 for row in page.sign_on.box.rows(5))
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_nothing_of_it_has_connected_to_anything_but_this_machine(page: ChatPage, anna: Visitor) -> None:
+    """From the first start on, and through all that the tests above did."""
+    lines = connections(page.sign_on.box).read_text().splitlines()
+    inet = [line for line in lines if "AF_INET" in line]
+    assert len(inet) > 5, "strace saw the page ask the gateway and sign-on"
+    assert [line for line in inet if not re.search(r'inet_addr\("127\.0\.0\.1"\)|"::1"', line)] == []
+    assert not [line for line in lines if "port=htons(53)" in line.replace("sin_", "").replace("sin6_", "")]
+
+
+def test_it_is_up_again_when_it_was_killed(page: ChatPage) -> None:
+    box = page.sign_on.box
+    pid = next(one["pid"] for one in box.document("status")["processes"] if one["name"] == "chat-page")
+    os.kill(pid, 9)
+    wait_until(lambda: answers(page), 120, "the page's return")
+    # An `up` when it is up leaves all that runs alone.
+    before = {one["name"] for one in box.document("status", code=None)["processes"]}
+    box.run("up", "--no-prove")
+    assert {one["name"] for one in box.document("status")["processes"]} == before
+    assert box.answers("/health")
+
+
+def answers(page: ChatPage) -> bool:
+    """Whether the page is there."""
+    try:
+        return page.ask("GET", "/health").status == 200
+    except OSError:
+        return False
