@@ -20,6 +20,8 @@ _BUILT_IN: Final = "built-in@chat-page.invalid"
 # By these the gateway tells a person's own questions from what the page asks by itself, such as titles.
 TASK_HEADER: Final = "X-Appliance-Task"
 CHAT_HEADER: Final = "X-Appliance-Chat"
+# The most that a model says for a title and the like; one that thinks first needs some of it for that.
+_TASK_TOKENS: Final = 300
 # How long a browser stays signed in to the page itself; sign-on then lets it in again without a word. Without Redis
 # that cannot be taken back, so it is short.
 _SESSION: Final = {True: "8h", False: "30m"}
@@ -138,8 +140,13 @@ def _models(terms: Terms) -> dict[str, str]:
         # It is the first for models called local, the second for all others.
         "TASK_MODEL": task,
         "TASK_MODEL_EXTERNAL": task,
+        # A title is short. Without a limit a small model may talk on until its context is full.
+        "TASK_MODEL_PARAMS": json.dumps({"max_tokens": _TASK_TOKENS}),
         "DEFAULT_MODEL_METADATA": json.dumps({"capabilities": {**able, "image_generation": False}}),
         "ENABLE_TITLE_GENERATION": "true",
+        # Better words to search documents with. On the large model that would hold up the very answer that it is for.
+        "ENABLE_RETRIEVAL_QUERY_GENERATION": _flag(terms.small),
+        "ENABLE_SEARCH_QUERY_GENERATION": "false",
         "ENABLE_FOLLOW_UP_GENERATION": "false",
         "ENABLE_TAGS_GENERATION": "false",
         "ENABLE_AUTOCOMPLETE_GENERATION": "false",

@@ -64,7 +64,10 @@ class Collector:
 async def ask_line(
     box: Box, endpoint: Endpoint, principal: Principal, batch: Batch, line: Line, gone: asyncio.Event
 ) -> Answered | None:
-    """Ask for one line. None when it was cut off because `gone` was set, as by a client that hangs up."""
+    """Ask for one line. None when it was cut off because `gone` was set, as by a client that hangs up.
+
+    Raises key-refused or suspended where it was cut off because nothing more may be done for whoever made the batch.
+    """
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -88,17 +91,20 @@ async def ask_line(
         return {"type": "http.disconnect"}
 
     id = f"req-{secrets.token_hex(12)}"
-    collector = Collector()
+    collector, request = Collector(), Request(scope, receive, id)
     try:
-        await serve(endpoint, box, replace(principal, priority=PRIORITY), Request(scope, receive, id), collector)
+        await serve(endpoint, box, replace(principal, priority=PRIORITY), request, collector)
     except DisconnectedError:
         return None
     except ApplianceError as error:
+        request.check()
         return refused(error, id)
     except Exception:  # noqa: BLE001 - as in the router: whatever arrives here is a bug, and says so
         note("bug", id, path=endpoint.path, trace=traceback.format_exc())
         sentence = "Something went wrong inside the appliance."
         return refused(ApplianceError("internal", sentence, f"Give your admin this number: {id}."), id)
+    if collector.status != 200:
+        request.check()
     return collector.answered(id) if collector.whole else None
 
 

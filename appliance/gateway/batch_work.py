@@ -227,10 +227,10 @@ class Work:
         try:
             principal = box.credentials.resolve_key(batch.key_id, batch.address)
             permit(principal, "batches", ())
+            said = await ask_line(box, self._endpoint, principal, batch, line, self._gone)
         except ApplianceError as error:
             self.stop(Status.FAILED, Fault(error.code, f"{error.sentence} {error.hint}"))
             return
-        said = await ask_line(box, self._endpoint, principal, batch, line, self._gone)
         if said is None:
             return
         tries = self._tries[line.number] = self._tries.get(line.number, 0) + 1

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.artifacts.shelf import Shelf
 from appliance.chat.install import install
 from appliance.config.paths import cache_folder
+from appliance.control.plan import catalogue
 from appliance.policy.roles import Role
 from tests.support.box import ROOT, Box, environment, wait_until
 from tests.support.chat_page import ChatPage, Visitor
@@ -27,6 +29,11 @@ pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 # Looked at by people; git leaves them alone.
 SHOTS = ROOT / ".cache" / "screenshots"
+EMBEDDING = "all-minilm-l6-v2-q8_0"
+CHAT = "[engines.chat]\ncontext = 4096\nslots = 2\n"
+EMBED = f'[engines.embed]\nmodel = "{EMBEDDING}"\ncontext = 512\nslots = 2\n'
+PARKING = "The parking space of the visitors is number forty-two. "
+QUESTION = "Which parking space is that of the visitors?"
 REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
 
@@ -36,9 +43,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Iterator
     install(cache_folder(), lambda what, done, total: None)
     box = Box(tmp_path_factory.mktemp("chat_page"))
     found = ChatPage(SignOn(box))
-    box.configure(f"{found.settings}[engines.chat]\ncontext = 4096\nslots = 2\n")
+    box.configure(f"{found.settings}{CHAT}{EMBED}")
+    vectors = Shelf(cache_folder() / "tests-models").pull(catalogue().get(EMBEDDING), lambda done, total: None)
     (box.state / "models").mkdir(parents=True)
-    (box.state / "models" / model_file.name).symlink_to(model_file)
+    for file in (model_file, vectors):
+        (box.state / "models" / file.name).symlink_to(file)
     for login, role in (("olga", Role.OWNER), ("anna", Role.STAFF), ("bert", Role.STAFF), ("carl", Role.ADMIN)):
         found.sign_on.person(login, role, *(["sales"] if login == "anna" else []), name=f"{login.title()} Schmidt")
     before = ["strace", "-DDD", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect", "-o", str(connections(box))]
@@ -92,14 +101,17 @@ def test_an_answer_streams_and_is_on_record_under_the_persons_name(page: ChatPag
     assert row["key_id"].startswith("fam-")
 
 
-def test_without_an_engine_for_search_a_document_goes_into_the_question_whole(page: ChatPage, anna: Visitor) -> None:
-    kept = anna.uploads("notes.txt", "The parking space of the visitors is number forty-two. " * 20)
+def test_a_question_about_a_document_is_answered_from_it_with_its_source(page: ChatPage, anna: Visitor) -> None:
+    kept = anna.uploads("parking.txt", PARKING)
     assert anna.sends("GET", f"/api/v1/files/{kept}").json["data"]["status"] == "completed"
-    question = "Which parking space?"
-    assert "".join(anna.reads(question, max_tokens=8))
-    alone = page.sign_on.box.rows(1)[0]["prompt_tokens"]
-    assert "".join(anna.reads(question, max_tokens=8, files=[{"type": "file", "id": kept}]))
-    assert page.sign_on.box.rows(1)[0]["prompt_tokens"] > alone + 200
+    events = list(anna.events(QUESTION, max_tokens=8, files=[{"type": "file", "id": kept}]))
+    (sources,) = [event["sources"] for event in events if "sources" in event]
+    assert sources[0]["source"]["id"] == kept
+    assert "forty-two" in sources[0]["document"][0]
+    rows = page.sign_on.box.rows(20)
+    vectors = [row for row in rows if row["model"] == EMBEDDING]
+    assert vectors
+    assert {(row["principal"], row["outcome"]) for row in vectors} == {("anna", "complete")}
 
 
 def test_no_secret_stands_where_others_could_read_it(page: ChatPage) -> None:
@@ -193,3 +205,18 @@ def answers(page: ChatPage) -> bool:
         return page.ask("GET", "/health").status == 200
     except OSError:
         return False
+
+
+def test_without_an_engine_for_search_a_document_goes_into_the_question_whole(page: ChatPage) -> None:
+    """It starts all anew, so it comes last. Who was signed in still is."""
+    box = page.sign_on.box
+    olga = Visitor(page, Browser(page.sign_on))
+    olga.enters("olga@example.com")
+    box.run("down")
+    box.configure(f"{page.settings}{CHAT}")
+    box.run("up", "--no-prove", timeout=600)
+    kept = olga.uploads("more.txt", PARKING * 20)
+    assert "".join(olga.reads(QUESTION, max_tokens=8))
+    alone = box.rows(1)[0]["prompt_tokens"]
+    assert "".join(olga.reads(QUESTION, max_tokens=8, files=[{"type": "file", "id": kept}]))
+    assert box.rows(1)[0]["prompt_tokens"] > alone + 200

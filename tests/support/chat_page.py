@@ -95,6 +95,12 @@ class Visitor:
 
     def reads(self, question: str, **more: Any) -> Iterator[str]:
         """The pieces of an answer as they come."""
+        for event in self.events(question, **more):
+            for choice in event.get("choices", ()):
+                yield choice["delta"].get("content") or ""
+
+    def events(self, question: str, **more: Any) -> Iterator[dict[str, Any]]:
+        """All that comes with an answer: its pieces, and the sources that it was made from."""
         body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": question}], **more}
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}", "Cookie": cookie}
@@ -105,8 +111,7 @@ class Visitor:
             assert response.status == 200, response.read()
             for line in response:
                 if line.startswith(b"data: {"):
-                    for choice in json.loads(line[6:]).get("choices", ()):
-                        yield choice["delta"].get("content") or ""
+                    yield json.loads(line[6:])
         finally:
             connection.close()
 

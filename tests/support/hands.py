@@ -182,3 +182,24 @@ def forged(sign_on: SignOn, good: str, header: dict[str, Any] | None = None, key
     keys = ring(sign_on)
     head = {"alg": "RS256", "typ": "at+jwt", "kid": keys.kid, **(header or {})}
     return jwt.encode(head, claims(good) | changed, key or keys.active, algorithms=[head["alg"]])
+
+
+def link(sign_on: SignOn, login: str, purpose: str = links.INVITE) -> str:
+    """A one-time link's path; without a login, for the owner to be."""
+    with session(sign_on.box.state / "appliance.db", alone=True) as opened:
+        whose = people.find(opened, login) if login else None
+        return links.PATH + links.make(opened, whose, purpose)[1]
+
+
+def role_of(sign_on: SignOn, email: str) -> str:
+    """What somebody is; empty for nobody."""
+    with session(sign_on.box.state / "appliance.db") as opened:
+        found = people.by_email(opened, email)
+        return "" if found is None else found.role
+
+
+def signed_in(sign_on: SignOn, login: str = "anna") -> Browser:
+    """A browser of somebody's, signed in."""
+    browser = Browser(sign_on)
+    assert browser.sign_in(f"{login}@example.com").location == "/"
+    return browser

@@ -60,6 +60,8 @@ def test_the_gateway_is_asked_with_the_persons_own_token_and_told_what_for() -> 
 def test_the_models_are_those_that_there_are(small: bool, model: str, task: str) -> None:
     found = told(small=small)
     assert (found["DEFAULT_MODELS"], found["TASK_MODEL"], found["TASK_MODEL_EXTERNAL"]) == (model, task, task)
+    assert found["ENABLE_RETRIEVAL_QUERY_GENERATION"] == ("true" if small else "false")
+    assert json.loads(found["TASK_MODEL_PARAMS"]) == {"max_tokens": 300}
 
 
 @pytest.mark.parametrize("embed", [True, False])

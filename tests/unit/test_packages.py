@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from appliance.downloads.packages import download
+from appliance.downloads.packages import download, install_locked
 from appliance.errors import ApplianceError
 
 DATA = b"a source distribution"
@@ -53,3 +56,31 @@ def test_whatever_else_goes_wrong_is_told_in_pips_words(shop: Path) -> None:
     error = refused("pinned-thing=1.0", shop)
     assert error.code == "download-failed"
     assert "pinned-thing=1.0" in error.sentence
+
+
+def wheel(folder: Path) -> str:
+    """Put a tiny wheel into a folder, which says that it needs a package that nobody has; its line of a lock file."""
+    about = "tiny_thing-1.0.dist-info"
+    files = {
+        "tiny_thing.py": "",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: tiny-thing\nVersion: 1.0\nRequires-Dist: no-such-thing\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/RECORD": "",
+    }
+    file = folder / "tiny_thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as packed:
+        for name, text in files.items():
+            packed.writestr(name, text)
+    return f"tiny-thing==1.0 --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+
+
+@pytest.mark.slow
+def test_a_list_is_installed_as_it_is_into_an_environment_of_its_own(shop: Path) -> None:
+    line = wheel(shop / "shop")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(shop / "env")], check=True)
+    python = shop / "env/bin/python"
+    install_locked(line, python)
+    assert subprocess.run([python, "-c", "import tiny_thing"], check=False).returncode == 0
+    with pytest.raises(ApplianceError) as refused:
+        install_locked(f"pinned-thing==1.0 --hash=sha256:{'0' * 64}", python)
+    assert refused.value.code == "wrong-hash"
