@@ -182,7 +182,8 @@ def identity(
     socket = str(home.socket("identity")) if whole.lan.enabled else ""
     place = Place(
         str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, socket,
-        whole.chat.origin if whole.chat.enabled else "/account", upstreams_of(settings), directory_of(settings),
+        landing=whole.chat.origin if whole.chat.enabled else "/account",
+        upstreams=upstreams_of(settings), directory=directory_of(settings),
     )  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 

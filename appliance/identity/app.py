@@ -19,17 +19,7 @@ from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.dialects import OAUTH, OPENAI
 from appliance.http.errors import respond_error
 from appliance.http.routes import Access, Route, Router
-from appliance.identity import (
-    account,
-    authenticator,
-    devices,
-    federated,
-    links,
-    passkeys,
-    protocol,
-    sign_in,
-    sign_out,
-)
+from appliance.identity import account, authenticator, devices, federated, links, passkeys, protocol, sign_in, sign_out
 from appliance.identity.asked import Answer
 from appliance.identity.browser import Visit, visit_of
 from appliance.identity.services import Services

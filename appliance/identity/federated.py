@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from appliance.accounts import federation
 from appliance.audit.acts import acting
 from appliance.audit.log import note
@@ -13,7 +15,6 @@ from appliance.identity.pages import onward_to
 from appliance.identity.services import Services
 from appliance.identity.upstream import UpstreamClient
 from appliance.policy.federation import Vouched
-from appliance.policy.roles import Permission, Verdict, decide
 
 # How they proved who they are: somebody else says so.
 MEANS = "fed"
@@ -31,7 +32,7 @@ def away(services: Services, visit: Visit) -> Answer:
     """Send a browser to another provider, to sign in there."""
     upstream = _upstream(services, visit)
     to = onward(visit.argument("to"))
-    journey, cookie = services.journeys.begin(upstream.terms.name, to)
+    journey, cookie = services.journeys.begin(upstream.terms.name, to, again=sign_in.is_again(to))
     try:
         address = upstream.away(journey, upstream.terms.redirect(services.issuer))
     except ApplianceError as error:
@@ -55,32 +56,38 @@ def back(services: Services, visit: Visit) -> Answer:
             )
         to = journey.to
         who = upstream.returned(visit.asked.payload.datalist, journey, upstream.terms.redirect(services.issuer))
-        person_id, role, has_code = _admit(services, upstream, who)
+        person_id, login, has_pages, has_code = _admit(services, upstream, who)
     except ApplianceError as error:
         return _failed(services, visit, upstream, error, to)
     services.wake()
-    if decide(role, Permission.OWN_ACCOUNT, proved=True) is not Verdict.ALLOWED:
-        return sign_in.turned_away(services, visit, to, "no_pages")
+    if not has_pages:
+        services.refusals.put(visit.network, sign_in.NO_PAGES, login, time.monotonic())
+        return sign_in.form(services, visit, to, sign_in.Refused("no_pages"))
     if has_code:
         return sign_in.ask_for_code(services, visit, person_id, to, MEANS)
     return sign_in.welcome(services, visit, person_id, MEANS, to)
 
 
-def _admit(services: Services, upstream: UpstreamClient, who: Vouched) -> tuple[str, str, bool]:
-    """Who it is here: their id, their role, and whether a code of their authenticator is asked for too."""
+def _admit(services: Services, upstream: UpstreamClient, who: Vouched) -> tuple[str, str, bool, bool]:
+    """Who it is here: id, login, whether they may have pages, and whether their authenticator's code is asked for."""
     with acting(services.home, f"provider:{upstream.terms.name}") as acts:
         person = federation.admit(acts, who)
-        return person.id, person.role, bool(person.totp)
+        return person.id, person.login, sign_in.has_pages(person), bool(person.totp)
 
 
 def _failed(services: Services, visit: Visit, upstream: UpstreamClient, error: ApplianceError, to: str) -> Answer:
-    """Back to the form, which says so; the log says why. Any failure that is not the provider's goes on."""
+    """Back to the form, which says so; the log says why. Any failure that is not the provider's goes on.
+
+    Raises audit-unavailable.
+    """
     word = _WORDS.get(error.code)
     if word is None:
         raise error
     name = upstream.terms.name
     note("sign-in-refused", "", network=visit.network, provider=name, code=error.code, why=error.sentence)
-    return sign_in.turned_away(services, visit, to, word, status=error.kind.http or 403, label=upstream.terms.label)
+    services.refusals.put(visit.network, error.code, "", time.monotonic())
+    why = sign_in.Refused(word, error.kind.http or 403, label=upstream.terms.label)
+    return sign_in.form(services, visit, to, why)
 
 
 def _upstream(services: Services, visit: Visit) -> UpstreamClient:

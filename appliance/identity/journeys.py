@@ -25,7 +25,10 @@ _LONGEST_TO: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One sign-in that has gone to another provider. `until` in seconds since 1970; `to` is where it goes on."""
+    """One sign-in that has gone to another provider. `until` in seconds since 1970; `to` is where it goes on.
+
+    `again`: they are to prove anew who they are, and not only that they did so at some time.
+    """
 
     provider: str
     state: str
@@ -33,6 +36,7 @@ class Journey:
     verifier: str
     to: str
     until: float
+    again: bool
 
 
 class Journeys:
@@ -43,7 +47,7 @@ class Journeys:
         self._lock = threading.Lock()
         self._ended: OrderedDict[str, float] = OrderedDict()
 
-    def begin(self, provider: str, to: str) -> tuple[Journey, str]:
+    def begin(self, provider: str, to: str, *, again: bool) -> tuple[Journey, str]:
         """A journey, and what the browser keeps of it."""
         made = Journey(
             provider=provider,
@@ -52,6 +56,7 @@ class Journeys:
             verifier=secrets.token_urlsafe(48),
             to=to if len(to) <= _LONGEST_TO else "",
             until=time.time() + LONGEST_S,
+            again=again,
         )
         text = base64.urlsafe_b64encode(json.dumps(asdict(made)).encode()).decode().rstrip("=")
         return made, f"{text}.{self._seal(text)}"

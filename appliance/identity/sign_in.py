@@ -42,18 +42,18 @@ from appliance.identity.throttle import Attempt
 from appliance.policy import names
 from appliance.policy.roles import Permission, Verdict, decide
 
-# Reasons of a refusal that are no failure of an act.
-THROTTLED: Final = "throttled"
-NO_PAGES: Final = "no-pages"
-# What a challenge is for with which somebody signs in by a passkey.
-SIGN_IN: Final = "sign-in"
 # What is told to whoever knows the password, or could not be asked for it: none of it counts as a wrong try.
-_TOLD: Final = {
+_TOLD = {
     "suspended": "switched_off",
     "directory-unreachable": "directory_down",
     "directory-refused": "directory_down",
     "account-not-vouched": "directory_stranger",
 }
+# Reasons of a refusal that are no failure of an act.
+THROTTLED: Final = "throttled"
+NO_PAGES: Final = "no-pages"
+# What a challenge is for with which somebody signs in by a passkey.
+SIGN_IN: Final = "sign-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,6 @@ def _as_stored(typed: str) -> str:
         return typed.strip().casefold()[:254]
 
 
-def turned_away(services: Services, visit: Visit, to: str, word: str, *, status: int = 403, label: str = "") -> Answer:
-    """The form once more, to somebody who came by another provider and is not let in; `label` is that provider's."""
-    return form(services, visit, to, Refused(word, status, label=label))
-
-
 def ask_for_code(services: Services, visit: Visit, person_id: str, to: str, means: str = "pwd") -> Answer:
     """The form for the code, to somebody whose first proof was right; or take the code that came with it."""
     half = services.halves.begin(person_id, means)
@@ -121,10 +116,9 @@ def _by_password(services: Services, visit: Visit, email: str) -> Person | Refus
     try:
         person, outdated = _proved(services, email, visit.field("password"))
     except ApplianceError as error:
-        told = _TOLD.get(error.code)
-        if told is not None:
+        if error.code in _TOLD:
             refused(services, visit, email, error.code)
-            return Refused(told, error.kind.http or 403)
+            return Refused(_TOLD[error.code], error.kind.http or 403)
         services.was_wrong(attempt)
         refused(services, visit, email, error.code)
         return Refused("wrong")

@@ -47,6 +47,8 @@ class UpstreamClient:
 
     def away(self, journey: Journey, back: str) -> str:
         """The address at which somebody signs in there; `back` is where they return. Raises provider-unreachable."""
+        # Whoever is signed in there would else be waved through, where they are to prove themselves once more.
+        again = {"prompt": "login", "max_age": "0"} if journey.again else {}
         return str(
             prepare_grant_uri(
                 self.about()["authorization_endpoint"],
@@ -58,6 +60,7 @@ class UpstreamClient:
                 nonce=journey.nonce,
                 code_challenge=create_s256_code_challenge(journey.verifier),
                 code_challenge_method="S256",
+                **again,
             )
         )
 
@@ -71,7 +74,7 @@ class UpstreamClient:
         code = federation.check_answer(self.terms, fields, names_itself=announces)
         tokens = self._exchange(code, journey.verifier, back)
         claims = self._claims(str(tokens.get("id_token", "")))
-        check_token(self.terms, claims, journey.nonce, time.time())
+        check_token(self.terms, claims, journey.nonce, time.time(), again=journey.again)
         return vouched(self.terms, self._more(claims, tokens.get("access_token")))
 
     def check(self, back: str) -> None:

@@ -79,8 +79,13 @@ def check_answer(upstream: Upstream, fields: Mapping[str, list[str]], *, names_i
     return one["code"]
 
 
-def check_token(upstream: Upstream, claims: Mapping[str, Any], nonce: str, now_s: float) -> None:
-    """Raises provider-refused unless an id token, its signature checked, answers our request."""
+def check_token(
+    upstream: Upstream, claims: Mapping[str, Any], nonce: str, now_s: float, *, again: bool = False
+) -> None:
+    """Raises provider-refused unless an id token, its signature checked, answers our request.
+
+    `again`: it must say that they have proved just now who they are.
+    """
     for wrong, is_so in (
         ("is another issuer's", claims.get("iss") != upstream.issuer),
         ("is for somebody else", not _is_for(upstream.client_id, claims)),
@@ -88,6 +93,7 @@ def check_token(upstream: Upstream, claims: Mapping[str, Any], nonce: str, now_s
         ("is not from now", not now_s - _OLDEST_S <= _time(claims, "iat") <= now_s + LEEWAY_S),
         ("is not valid yet", "nbf" in claims and not _time(claims, "nbf") <= now_s + LEEWAY_S),
         ("answers another request", claims.get("nonce") != nonce),
+        ("is of an older proof", again and not now_s - _OLDEST_S <= _time(claims, "auth_time") <= now_s + LEEWAY_S),
         ("names nobody", not _subject(claims)),
     ):
         if is_so:

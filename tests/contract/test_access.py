@@ -47,7 +47,7 @@ def test_every_route_of_the_gateway_has_a_row_that_says_the_same() -> None:
 
 def test_every_route_of_sign_on_has_a_row_that_says_the_same() -> None:
     thread = object.__new__(ThreadPoolExecutor)
-    table = sign_on_routes(object.__new__(Services), Threads(thread, thread))
+    table = sign_on_routes(object.__new__(Services), Threads(thread, thread, thread))
     assert {f"{route.method} {route.path}": DOORS[route.access] for route in table} == SIGN_ON
 
 

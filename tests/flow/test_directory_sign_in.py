@@ -66,7 +66,7 @@ def services(fed: SignOn) -> Iterator[tuple[Services, DirectoryClient]]:
     terms = directory_of(load(fed.box.config).identity)
     assert terms is not None
     sessions = Sessions(home.database)
-    yield Services(home, fed.issuer, sessions, Keys(home), Pages(), lambda: None), DirectoryClient(terms)
+    yield Services(home, fed.issuer, fed.issuer, sessions, Keys(home), Pages(), lambda: None), DirectoryClient(terms)
     sessions.close()
 
 

@@ -233,6 +233,17 @@ def test_whoever_has_an_authenticator_here_is_asked_for_its_code(fed: SignOn, up
     assert fed.events("signed-in")[-1]["facts"]["means"] == "fed otp"
 
 
+def test_whoever_must_prove_it_once_more_proves_it_there(fed: SignOn, upstream: FakeUpstream) -> None:
+    vera = {"sub": "vera", "email": "vera@example.com"}
+    browser = Browser(fed)
+    assert through(upstream, browser, claims=vera).location == "/"
+    at = left(browser, to="/account")
+    assert (query(at)["prompt"], query(at)["max_age"]) == (["login"], ["0"])
+    for auth_time, status in ((None, 502), ({"now": -3600}, 502), ({"now": 0}, 303)):
+        upstream.do(claims={**vera, "auth_time": auth_time})
+        assert came_back(upstream, browser, left(browser, to="/account")).status == status
+
+
 @pytest.mark.parametrize(
     ("word", "todo"),
     [

@@ -220,6 +220,7 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "chat": Permission.API,
     "users list": Permission.PEOPLE_READ,
     "users show": Permission.PEOPLE_READ,
+    "users unlink": Permission.PEOPLE_WRITE,
     "sign-in check": Permission.SETTINGS_READ,
     "users add": Permission.PEOPLE_WRITE,
     "users invite": Permission.PEOPLE_WRITE,
