@@ -13,7 +13,7 @@ from appliance.errors import ApplianceError
 from appliance.store.files import write_atomic
 from appliance.store.locks import turn
 
-# The id that the chat page is registered for sign-on under, which no other program ever gets.
+# The id under which `appliance up` registers the chat page for sign-on, and which no other program ever gets.
 CHAT_PAGE: Final = "client-chat-page"
 
 

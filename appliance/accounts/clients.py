@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 
 from appliance.accounts import sign_on
 from appliance.accounts.api_keys import digest
+from appliance.accounts.chat_secrets import CHAT_PAGE as CHAT_PAGE
 from appliance.accounts.sign_on_tables import Client
 from appliance.errors import ApplianceError
 from appliance.policy import terms
@@ -19,8 +20,6 @@ from appliance.units import now_us
 
 # With a browser; on a device without one, by a code that people type elsewhere; as itself, for nobody.
 CODE, DEVICE, SERVICE = FLOWS = ("code", "device", "service")
-# The id of the chat page, which `appliance up` registers by itself.
-CHAT_PAGE: Final = "client-chat-page"
 # Where programs on this machine find what sign-on can do, with addresses that need neither a name nor a certificate.
 INSIDE: Final = "/inside/openid-configuration"
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")

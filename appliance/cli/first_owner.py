@@ -77,7 +77,7 @@ def _from_elsewhere(issuer: str) -> list[str]:
         return []
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return [
-        "It opens in a browser on this machine, and not on a phone. From another computer, type this there, and leave it"
-        " open meanwhile:",
+        "It opens in a browser on this machine, and not on a phone. From another computer, type this there, and leave"
+        " it open meanwhile:",
         f"  ssh -L {parts.port}:{host}:{parts.port} USER@THIS-MACHINE",
     ]

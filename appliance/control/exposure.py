@@ -25,5 +25,6 @@ def check_owner(settings: Settings, owners: int) -> None:
         raise ApplianceError(
             "lan-needs-owner",
             "The box is to be on the network, and nobody who can sign in owns it.",
-            "Make an account first: appliance users add YOUR@ADDRESS --role owner --password-stdin",
+            "Set `enabled = false` under [lan], run `appliance up` and `appliance users owner-link`, and open that "
+            "link; or: appliance users add YOUR@ADDRESS --role owner --password-stdin",
         )

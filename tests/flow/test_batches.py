@@ -191,6 +191,7 @@ def test_cancelling_cuts_lines_under_way_off_and_keeps_what_was_answered(served:
     key = served.key("dora")
     lines = [line("quick"), *(line(f"slow{n}", "tokens=2000 delay=20") for n in range(4))]
     id = begin(served, key, lines)
+    until(served, key, id, "in_progress", done=1)
     wait_until(lambda: sum(row["outcome"] == "open" for row in served.rows(10)) == 2, what="two lines under way")
     input_file = now(served, key, id)["input_file_id"]
     status, _, said = served.request("DELETE", f"/v1/files/{input_file}", None, key)

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from appliance.accounts import chat_secrets, keys
+from appliance.accounts.tables import ApiKey
 from appliance.config.paths import find_home
 from appliance.store.sessions import session
+from appliance.units import now_us
 from tests.flow.test_chat_identity import registered, voucher
 from tests.flow.test_sign_on_devices import begin, look
 from tests.support.box import Box, ask, wait_until
@@ -284,9 +286,15 @@ def test_a_request_that_is_still_being_sent_does_not_slip_through(office: SignOn
 
 @pytest.mark.slow
 def test_an_answer_outlives_a_key_that_only_expires(office: SignOn) -> None:
-    made = office.box.document("keys", "create", "--owner", "exp", "--expires", "2s")
-    stream = Stream(office.box, made["key"], slow("tokens=90 delay=40"))
+    with session(office.box.state / "appliance.db") as opened:
+        key, secret = keys.create(opened, "exp")
+        key_id = key.id
+    stream = Stream(office.box, secret, slow("tokens=60 delay=30"))
     wait_until(lambda: stream.words > 3, what="the answer")
-    office.box.key("exp")  # a command, upon which everybody is looked at
+    with session(office.box.state / "appliance.db", alone=True) as opened:
+        found = opened.get(ApiKey, key_id)
+        assert found is not None
+        found.expires_at = now_us() - 1
+    assert office.box.get("/v1/models", secret)[2]["error"]["code"] == "key-expired"
     wait_until(lambda: stream.ended_at, 30, "the end of the answer")
     assert b"[DONE]" in stream.said

@@ -46,7 +46,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     with session(home.database, alone=True) as opened:
         _people(opened)
     sessions = Sessions(home.database)
-    yield Services(home, ISSUER, sessions, object.__new__(Keys), Pages(), lambda: None)
+    yield Services(home, ISSUER, ISSUER, sessions, object.__new__(Keys), Pages(), lambda: None)
     sessions.close()
 
 

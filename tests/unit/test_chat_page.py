@@ -12,6 +12,7 @@ import pytest
 
 from appliance.accounts import clients
 from appliance.accounts.api_keys import digest
+from appliance.accounts.sign_on_tables import Client
 from appliance.audit.acts import acting
 from appliance.chat import install, people, registration
 from appliance.chat.process import processes
@@ -34,7 +35,7 @@ def home(tmp_path: Path) -> Home:
 def row(home: Home) -> tuple[str, str, str] | None:
     """What stands in the database of the page."""
     with session(home.database) as opened:
-        found = opened.get(clients.Client, clients.CHAT_PAGE)
+        found = opened.get(Client, clients.CHAT_PAGE)
         return None if found is None else (found.redirects, found.backchannel, found.digest)
 
 
