@@ -18,7 +18,7 @@ from appliance.audit.acts import Acts
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
 from appliance.policy.federation import Vouched
-from appliance.policy.roles import role
+from appliance.policy.roles import Role, role
 from appliance.units import now_us
 
 
@@ -123,6 +123,9 @@ def _by_address(acts: Acts, who: Vouched) -> Person:
     if not who.address:
         raise _stranger(f"{who.source} vouches for no address of an account that we do not know")
     person = people.by_email(acts.session, who.address)
+    if person is not None and person.role == Role.OWNER:
+        # Whoever runs the provider could else make themselves the owner of this box.
+        raise _stranger(f"{person.login} owns the appliance, and owners sign in with what they have here")
     if person is not None:
         return person
     if acts.session.get(RemovedAddress, digest(who.address)) is not None:

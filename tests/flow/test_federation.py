@@ -123,6 +123,13 @@ def test_whoever_is_new_gets_an_account_and_goes_on_to_where_they_were_going(
     assert somebody(fed, "married@example.com") is None
 
 
+def test_an_owner_is_not_linked_whatever_the_provider_says(fed: SignOn, upstream: FakeUpstream) -> None:
+    browser = Browser(fed)
+    assert through(upstream, browser, claims={"sub": "olga-1", "email": "olga@example.com"}).status == 403
+    assert "owners sign in with what they have here" in why(fed)
+    assert 'name="password"' in browser.get("/").text
+
+
 @pytest.mark.slow
 def test_an_account_here_is_linked_by_a_verified_address_of_a_domain_that_the_provider_vouches_for(
     fed: SignOn, upstream: FakeUpstream
