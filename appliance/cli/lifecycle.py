@@ -283,7 +283,8 @@ def _show_addresses(found: dict[str, Any]) -> None:
     words = {"api": "API", "issuer": "sign-on", "page": "on the network", "trust": "for devices that warn of it"}
     write("".join(f"  {words[name]}: {url}\n" for name, url in found["urls"].items() if name in words))
     if chat:
-        write(f"  chat page: {found['urls']['chat']}, used by {chat['people']} people in 30 days\n")
+        count = "1 person" if chat["people"] == 1 else f"{chat['people']} people"
+        write(f"  chat page: {found['urls']['chat']}, used by {count} in 30 days\n")
         if chat["licence"]:
             write(f"    {chat['licence']}\n")
         if not chat["signs_out_at_once"]:

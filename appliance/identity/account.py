@@ -14,7 +14,7 @@ from appliance.accounts.sign_on_tables import SignOn
 from appliance.audit.actions import Action
 from appliance.identity import rp
 from appliance.identity.asked import Answer
-from appliance.identity.browser import DEVICE, Visit, check_form, form_token, keep, kept
+from appliance.identity.browser import DEVICE, Visit, check_form, form_token, keep, kept, origin_of
 from appliance.identity.own import Own, changing, own_account
 from appliance.identity.pages import onward_to
 from appliance.identity.passwords import wrong_with
@@ -108,6 +108,9 @@ def shown(
         least=SHORTEST,
         problem=problem,
         done=done,
+        # Where people chat, if that is not this page.
+        chat=services.landing if origin_of(services.landing) else "",
+        has_password=bool(own.person.password),
         has_authenticator=bool(own.person.totp),
         can_have_passkeys=bool(rp.id_of(services.issuer)),
         **values,

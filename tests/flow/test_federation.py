@@ -106,7 +106,9 @@ def test_whoever_is_new_gets_an_account_and_goes_on_to_where_they_were_going(
     assert asked["scope"] == ["openid email profile"]
     said = came_back(upstream, browser, at)
     assert (said.status, said.location) == (303, "/device"), said.text
-    assert "fed@example.com" in browser.get("/").text
+    account = browser.get("/").text
+    assert "fed@example.com" in account
+    assert "Change the password" not in account
     listed = {one["email"]: one for one in fed.box.document("users", "list")}
     assert {
         name: listed["fed@example.com"][name] for name in ("name", "login", "role", "groups", "state", "sources")

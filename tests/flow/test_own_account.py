@@ -178,7 +178,7 @@ def test_where_people_land_can_be_another_page_that_the_form_may_lead_to(box: Bo
     sign_on = SignOn(box)
     box.configure(sign_on.settings)
     sign_on.person("anna")
-    place = Place(str(box.config), str(box.state), "127.0.0.1", sign_on.port, sign_on.issuer, chat)
+    place = Place(str(box.config), str(box.state), "127.0.0.1", sign_on.port, sign_on.issuer, landing=chat)
     argv = [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()]
     sign_on.process = subprocess.Popen(argv, env=environment())
     try:
@@ -189,7 +189,9 @@ def test_where_people_land_can_be_another_page_that_the_form_may_lead_to(box: Bo
         browser = Browser(sign_on)
         assert browser.sign_in("anna@example.com").location == "/"
         assert browser.ask("GET", "/").location == chat
-        assert "<h1>Anna</h1>" in browser.get("/account").text
+        page = browser.get("/account")
+        assert "<h1>Anna</h1>" in page.text
+        assert f'<a class="button" href="{chat}">Go to the chat</a>' in page.text
         assert Browser(sign_on).ask("GET", "/").location == "/sign-in"
     finally:
         sign_on.stop()
