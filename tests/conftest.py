@@ -66,7 +66,7 @@ def served_all(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine
     box.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sign_on(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> Iterator[SignOn]:
     """A sign-on and a gateway that run, with people."""
     found = SignOn(Box(tmp_path_factory.mktemp("sign_on")))
@@ -88,7 +88,7 @@ def sign_on(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -
         found.box.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wiki(sign_on: SignOn) -> Program:
     """A program with a secret."""
     about = sign_on.client("Wiki", redirects=["http://127.0.0.1:9/callback"])
