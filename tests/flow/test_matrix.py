@@ -94,18 +94,17 @@ def at_gateway(box: Box, headers: dict[str, str]) -> dict[str, str]:
 
 # Sign-on: what people and programs hold, at the doors of others.
 
+# What it does would take the others' cards away.
+LAST = "POST /account/sign-out-others"
+
 
 @pytest.mark.parametrize("card", CARDS, ids=named)
 def test_sign_on_lets_in_whom_the_table_names(hands: Hands, card: Card) -> None:
-    _, kind, state = card
-    good = GOOD_FOR[kind] if state is State.ACTIVE else frozenset()
-    shown = hands.cards[card]
-    if kind is Kind.COOKIE:
-        browser = Browser(hands.sign_on, {"appliance-session": shown})
-    else:
-        browser = Browser(hands.sign_on, headers={"Authorization": f"Bearer {shown}"} if shown else {})
+    kind, shown, browser, good = card[1], hands.cards[card], holding(hands, card), good_for(card)
     found, expected = {}, {}
     for name, door in SIGN_ON.items():
+        if name == LAST:
+            continue
         if door in (Door.BEARER, Door.SIGNED_IN):
             found[name] = is_let_in(browser, name)
             expected[name] = door in good
@@ -118,6 +117,20 @@ def test_sign_on_lets_in_whom_the_table_names(hands: Hands, card: Card) -> None:
             found[name] = said.status == 200
             expected[name] = kind is Kind.SECRET
     assert found == expected
+
+
+def good_for(card: Card) -> frozenset[Door]:
+    """The doors that open to whoever shows a card."""
+    _, kind, state = card
+    return frozenset(GOOD_FOR[kind]) if state is State.ACTIVE else frozenset()
+
+
+def holding(hands: Hands, card: Card) -> Browser:
+    """A browser, or a program, that shows a card."""
+    shown = hands.cards[card]
+    if card[1] is Kind.COOKIE:
+        return Browser(hands.sign_on, {"appliance-session": shown})
+    return Browser(hands.sign_on, headers={"Authorization": f"Bearer {shown}"} if shown else {})
 
 
 def is_let_in(browser: Browser, name: str) -> bool:
@@ -197,8 +210,14 @@ def test_a_link_is_good_for_who_is_active(hands: Hands, role: Role, state: State
 
 @pytest.mark.parametrize(("role", "state"), PERSONS, ids=str)
 def test_a_refresh_token_is_good_for_who_is_active(hands: Hands, role: Role, state: State) -> None:
-    """The last of these: it uses the tokens up."""
+    """The last but one: it uses the tokens up."""
     for program, kind in ((hands.wiki, Kind.REFRESH), (hands.tool, Kind.DEVICE_REFRESH)):
         said = program.refresh(hands.cards[role, kind, state])
         expected: Any = (200, None) if state is State.ACTIVE else (400, "invalid_grant")
         assert (said.status, said.json.get("error")) == expected, kind
+
+
+@pytest.mark.parametrize("card", CARDS, ids=named)
+def test_whoever_is_signed_in_may_sign_out_everywhere_else(hands: Hands, card: Card) -> None:
+    """The last: it ends what the others show."""
+    assert is_let_in(holding(hands, card), LAST) is (Door.SIGNED_IN in good_for(card))
