@@ -64,6 +64,7 @@ def test_from_the_first_day_to_the_last(served: Box) -> None:
     assert listed == {
         "email": "anna@example.com", "name": "Anna Krahl", "login": "anna", "role": "staff", "team": "sales",
         "groups": ["sales"], "state": "disabled", "shut_out": "user", "second_factors": [],
+        "sources": [],
     }  # fmt: skip
     served.run("users", "enable", "anna@example.com")
     assert program.ask() == (200, "")

@@ -6,7 +6,7 @@ import ipaddress
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from appliance.policy.addresses import Network, admits, network, networks
@@ -38,6 +38,8 @@ def test_an_address_is_admitted_just_where_it_is_in_the_network(allowed: Network
 def test_every_address_of_a_network_is_admitted(allowed: Network, data: st.DataObject) -> None:
     first, last = int(allowed.network_address), int(allowed.broadcast_address)
     address = type(allowed.network_address)(data.draw(st.integers(first, last)))
+    # One of IPv4 in a longer form is in none of IPv6.
+    assume(getattr(address, "ipv4_mapped", None) is None)
     assert admits((network(str(allowed)),), str(address))
 
 
