@@ -207,7 +207,9 @@ class Answer(BaseHTTPRequestHandler):
         """Send the bytes, fast, slowly, wrong, or not to the end."""
         orders, dice = self.server.orders, self.server.random
         self.wfile.flush()
-        stop = dice.randrange(start, end) if dice.random() < orders["cut"] else end
+        # A byte comes at least: nobody puts up for ever with a line that brings none.
+        cut = dice.random() < orders["cut"] and end - start > 1
+        stop = dice.randrange(start + 1, end) if cut else end
         whole = Path(orders["file"]).stat().st_size
         with Path(orders["file"]).open("rb") as file:
             if end - start > 1 and self.server.spend("flip"):
