@@ -14,6 +14,7 @@ from appliance.accounts import sign_on
 from appliance.accounts.api_keys import digest
 from appliance.accounts.chat_secrets import CHAT_PAGE as CHAT_PAGE
 from appliance.accounts.sign_on_tables import Client
+from appliance.config.loopback import LOOPBACK
 from appliance.errors import ApplianceError
 from appliance.policy import terms
 from appliance.units import now_us
@@ -22,7 +23,6 @@ from appliance.units import now_us
 CODE, DEVICE, SERVICE = FLOWS = ("code", "device", "service")
 # Where programs on this machine find what sign-on can do, with addresses that need neither a name nor a certificate.
 INSIDE: Final = "/inside/openid-configuration"
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # One address a line in the database's column: nothing in it may be blank.
 _ADDRESS: Final = re.compile(r"https?://[!-~]{1,1000}")
 
@@ -121,7 +121,7 @@ def _address(text: str, option: str) -> str:
             f"--{option} takes a whole address without a fragment, and '{text[:100]}' is none.",
             f"For example --{option} https://chat.example.com/oauth/oidc/callback",
         )
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         raise ApplianceError(
             "wrong-use",
             f"'{text[:100]}' must begin with https://, or what is sent there could be read on the way.",

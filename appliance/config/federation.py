@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from appliance.config.loopback import LOOPBACK
 from appliance.config.section import Section
 
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _DOMAIN: Final = re.compile(r"[\w-]+(\.[\w-]+)+")
 # The fields that both kinds of source have mean the same in both.
@@ -107,7 +107,7 @@ class DirectorySettings(Section):
             return self
         if not self.base or not self.bind_dn or self.bind_password_file is None:
             raise ValueError("it needs `base`, `bind_dn` and `bind_password_file`")
-        is_near = urlsplit(self.url).hostname in _LOOPBACK
+        is_near = urlsplit(self.url).hostname in LOOPBACK
         if self.url.startswith("ldap://") and not self.start_tls and not is_near:
             raise ValueError("passwords could be read on the way: use ldaps://, or `start_tls = true`")
         if self.url.startswith("ldaps://") and self.start_tls:
@@ -123,7 +123,7 @@ def check_web(address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError("`issuer` must be an address as https://login.example.com")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ValueError("`issuer` must begin with https://, or sign-ins could be forged on the way")
 
 

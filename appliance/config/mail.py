@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from appliance.config.loopback import LOOPBACK
 from appliance.config.section import Section
-
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class MailSettings(Section):
@@ -43,6 +42,6 @@ class MailSettings(Section):
             raise ValueError("a mail server needs `sender`, the address that mail comes from")
         if (self.user is None) != (self.password_file is None):
             raise ValueError("`user` and `password_file` belong together")
-        if self.security == "none" and self.server not in _LOOPBACK:
+        if self.security == "none" and self.server not in LOOPBACK:
             raise ValueError('`security = "none"` is for a server on this machine: others could read links on the way')
         return self

@@ -22,6 +22,7 @@ from pydantic import (
 
 from appliance.config.federation import DirectorySettings, UpstreamSettings, check_names
 from appliance.config.lan import LanSettings
+from appliance.config.loopback import LOOPBACK
 from appliance.config.mail import MailSettings
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
@@ -133,7 +134,6 @@ def _default_engines() -> dict[Role, EngineSettings]:
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _PUBLIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
 _KEPT = re.compile(r"(team|user|key):\S.*")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HOST = r"[A-Za-z0-9_.:\[\]-]+"
 
 
@@ -164,7 +164,7 @@ class ProviderSettings(Section):
     def _is_whole(self) -> ProviderSettings:
         if self.url is None:
             raise ValueError("a provider needs its `url`")
-        if self.url.startswith("http://") and urlsplit(self.url).hostname not in _LOOPBACK:
+        if self.url.startswith("http://") and urlsplit(self.url).hostname not in LOOPBACK:
             raise ValueError("`url` must begin with https://, or keys and prompts could be read on the way")
         if self.key_file is not None and self.credential is not None:
             raise ValueError("a provider has either `key_file` or `credential`")
@@ -262,9 +262,9 @@ class IdentitySettings(Section):
     @model_validator(mode="after")
     def _is_safe(self) -> IdentitySettings:
         check_names(list(self.providers))
-        if self.host not in _LOOPBACK:
+        if self.host not in LOOPBACK:
             raise ValueError("sign-on listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy")
-        if urlsplit(self.issuer).scheme != "https" and urlsplit(self.issuer).hostname not in _LOOPBACK:
+        if urlsplit(self.issuer).scheme != "https" and urlsplit(self.issuer).hostname not in LOOPBACK:
             raise ValueError("`url` must begin with https://, or passwords could be read on the way")
         return self
 
@@ -292,11 +292,11 @@ class ChatSettings(Section):
 
     @model_validator(mode="after")
     def _is_safe(self) -> ChatSettings:
-        if self.host not in _LOOPBACK:
+        if self.host not in LOOPBACK:
             raise ValueError(
                 "the chat page listens on this machine only, at 127.0.0.1 or ::1: others come by the proxy"
             )
-        if urlsplit(self.origin).scheme != "https" and urlsplit(self.origin).hostname not in _LOOPBACK:
+        if urlsplit(self.origin).scheme != "https" and urlsplit(self.origin).hostname not in LOOPBACK:
             raise ValueError("`url` must begin with https://, or conversations could be read on the way")
         return self
 

@@ -17,6 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
 from appliance.cloud.secrets import UnusableKeyError, read_key
+from appliance.config.loopback import LOOPBACK
 from appliance.errors import ApplianceError
 from appliance.identity.far import Far, FarError
 from appliance.identity.journeys import Journey
@@ -26,7 +27,6 @@ from appliance.policy.federation import Upstream, Vouched, check_token, refused,
 _KEPT_S: Final = 3600.0
 # A provider that is down is not asked again at once: whoever comes meanwhile hears so without waiting.
 _PAUSE_S: Final = 5.0
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _NEEDED: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _OF_USERINFO: Final = ("email", "email_verified", "name")
 _LONGEST_TOKEN: Final = 200_000
@@ -136,7 +136,7 @@ class UpstreamClient:
 
     def _check_endpoint(self, name: str, address: Any) -> None:
         parts = urlsplit(address) if isinstance(address, str) else urlsplit("")
-        near = parts.scheme == "http" and parts.hostname in _LOOPBACK and self.terms.issuer.startswith("http:")
+        near = parts.scheme == "http" and parts.hostname in LOOPBACK and self.terms.issuer.startswith("http:")
         if not parts.hostname or not (parts.scheme == "https" or near):
             raise refused(self.terms.name, f"its {name} is no https address")
 
