@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -25,6 +26,13 @@ from tests.support.sign_on import Browser, Program, SignOn
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # What is tested is this checkout, in child processes too: a migration is one, and it looks nowhere else.
 os.environ["PYTHONPATH"] = str(ROOT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leftovers() -> Iterator[None]:
+    """What a file of tests leaves open is found at its end, and not in whichever file is being tested later."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
