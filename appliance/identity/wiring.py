@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,58 +14,20 @@ from appliance.errors import ApplianceError
 from appliance.http.listen import listeners
 from appliance.identity.app import Application, Threads
 from appliance.identity.pages import Pages
+from appliance.identity.place import Place
 from appliance.identity.services import Keys, Services
 from appliance.identity.upstream import UpstreamClient
 from appliance.identity.watch import Watch
-from appliance.policy.directory import Directory
-from appliance.policy.federation import Upstream
 from appliance.store.locks import Lock
 from appliance.store.sessions import Sessions
 
 if TYPE_CHECKING:
     from appliance.identity.directory_sign_in import DirectoryWatch
+    from appliance.policy.directory import Directory
 
 _THREADS: Final = 8
 _AWAY_THREADS: Final = 4
 _GRACE_S: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """All that sign-on is told when it starts: where its files are, where it listens, and what it is called.
-
-    `socket` is the UNIX socket at which it listens too, for our own proxy alone; empty where there is none. `landing`
-    is where people go who signed in on their way to nothing else: a page of ours, or a whole address.
-    """
-
-    config: str
-    state: str
-    host: str
-    port: int
-    issuer: str
-    socket: str = ""
-    landing: str = "/account"
-    upstreams: tuple[Upstream, ...] = ()
-    directory: Directory | None = None
-
-    @property
-    def inside(self) -> str:
-        """Its address on this machine, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
-    def to_json(self) -> str:
-        """One line of text."""
-        return json.dumps(asdict(self))
-
-
-def place_from_json(text: str) -> Place:
-    """Read what `Place.to_json` wrote."""
-    found = json.loads(text)
-    found["upstreams"] = tuple(Upstream(**one) for one in found["upstreams"])
-    if found["directory"] is not None:
-        found["directory"] = Directory(**{**found["directory"], "domains": tuple(found["directory"]["domains"])})
-    return Place(**found)
 
 
 def serve(place: Place) -> None:
@@ -117,6 +77,7 @@ def _watch_directory(services: Services, terms: Directory | None) -> DirectoryWa
     # It takes memory that most have no use for.
     from appliance.identity.directory import DirectoryClient
     from appliance.identity.directory_sign_in import DirectoryWatch
+    from appliance.policy.directory import Directory
 
     services.directory = DirectoryClient(terms)
     looks = DirectoryWatch(services, services.directory)
