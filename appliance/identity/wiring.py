@@ -77,7 +77,6 @@ def _watch_directory(services: Services, terms: Directory | None) -> DirectoryWa
     # It takes memory that most have no use for.
     from appliance.identity.directory import DirectoryClient
     from appliance.identity.directory_sign_in import DirectoryWatch
-    from appliance.policy.directory import Directory
 
     services.directory = DirectoryClient(terms)
     looks = DirectoryWatch(services, services.directory)
