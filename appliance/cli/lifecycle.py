@@ -44,6 +44,11 @@ def up(
     from appliance.errors import ApplianceError
 
     home = home_of(context)
+    if home.restoring.exists():
+        from appliance.control import restoring
+
+        say("Going on with a restore that was interrupted")
+        restoring.resume(home)
     settings = settings_of(home)
     if foreground and as_json:
         raise ApplianceError("wrong-use", "--json does not go with --foreground.", "Leave one of them out.")
