@@ -13,38 +13,6 @@ from typing import Any, Final
 from appliance.errors import ApplianceError
 from appliance.policy.backups import Retention, is_folder
 
-# What restic says, in parts of a line, and what that means here.
-_MEANS: Final = (
-    ("wrong password", "backup-wrong-key"),
-    ("no key found", "backup-wrong-key"),
-    ("no space left", "disk-full"),
-    ("already locked", "backup-running"),
-    ("unable to create lock", "backup-unreachable"),
-    ("unable to open config file", "backup-not-found"),
-    ("no snapshot found", "backup-not-found"),
-    ("no matching id found", "backup-not-found"),
-    ("permission denied", "backup-unreachable"),
-    ("connection refused", "backup-unreachable"),
-    ("no such host", "backup-unreachable"),
-    ("i/o timeout", "backup-unreachable"),
-)
-_SAYS: Final = {
-    "backup-wrong-key": (
-        "The recovery key is not that of the backups in {target}.",
-        "Give the words that were shown when these were set up.",
-    ),
-    "disk-full": (
-        "There is no room left in {target}.",
-        "Free some room there, or set another target, then run it again.",
-    ),
-    "backup-running": ("Another backup is under way in {target}.", "Wait for it to end, then run it again."),
-    "backup-not-found": ("There is no such backup in {target}.", "See those that are there: appliance backup list"),
-    "backup-unreachable": (
-        "{target} cannot be reached: {last}.",
-        "See that the disk is plugged in, or the machine is on, then run it again.",
-    ),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -78,7 +46,7 @@ class Repository:
             try:
                 Path(self.target).mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
-                raise _failure("backup-unreachable", self.target, error.strerror or str(error)) from error
+                raise _unreachable(self.target, error.strerror or str(error)) from error
         self._run("init")
 
     def add(self, folder: Path) -> dict[str, Any]:
@@ -122,23 +90,69 @@ class Repository:
         return done.stdout
 
     def _explain(self, said: str, damage: bool) -> ApplianceError:
-        lowered = said.lower()
-        last = ([line.strip() for line in said.splitlines() if line.strip()] or ["it gave no reason"])[-1]
-        for words, code in _MEANS:
-            if words in lowered:
-                return _failure(code, self.target, last)
-        if damage:
-            return ApplianceError(
-                "backup-damaged",
-                f"The backups in {self.target} are damaged: {last}.",
-                "Keep them, and begin new ones elsewhere: appliance backup set-up OTHER-PLACE",
-            )
-        return ApplianceError("backup-failed", f"restic failed: {last}.", "Mend what it says, then run it again.")
+        """What restic's words mean. `damage` is what a failure without known words means where all was only read."""
+        last = ([line.strip() for line in said.splitlines() if line.strip()] or ["it gave no reason"])[-1].rstrip(".")
+        for words, failure in _MEANS:
+            if any(one in said.lower() for one in words):
+                return failure(self.target, last)
+        return _damaged(self.target, last) if damage else _failed(self.target, last)
 
 
-def _failure(code: str, target: str, last: str) -> ApplianceError:
-    sentence, hint = _SAYS[code]
-    return ApplianceError(code, sentence.format(target=target, last=last.rstrip(".")), hint)
+def _wrong_key(target: str, last: str) -> ApplianceError:
+    return ApplianceError(
+        "backup-wrong-key",
+        f"The recovery key is not that of the backups in {target}.",
+        "Give the words that were shown when these were set up.",
+    )
+
+
+def _full(target: str, last: str) -> ApplianceError:
+    return ApplianceError(
+        "disk-full", f"There is no room left in {target}.", "Free some room there, or name another place for backups."
+    )
+
+
+def _busy(target: str, last: str) -> ApplianceError:
+    return ApplianceError(
+        "backup-running", f"Another backup is under way in {target}.", "Wait for it to end, then run it again."
+    )
+
+
+def _unreachable(target: str, last: str) -> ApplianceError:
+    return ApplianceError(
+        "backup-unreachable",
+        f"{target} cannot be reached or written: {last}.",
+        "See that the disk is plugged in, or the machine is on, then run it again.",
+    )
+
+
+def _not_found(target: str, last: str) -> ApplianceError:
+    return ApplianceError(
+        "backup-not-found", f"There are no backups in {target}.", "Name the place that they were made in."
+    )
+
+
+def _damaged(target: str, last: str) -> ApplianceError:
+    return ApplianceError(
+        "backup-damaged",
+        f"The backups in {target} are damaged: {last}.",
+        "Keep them, and begin new ones elsewhere: appliance backup set-up OTHER-PLACE",
+    )
+
+
+def _failed(target: str, last: str) -> ApplianceError:
+    return ApplianceError("backup-failed", f"restic failed: {last}.", "Mend what it says, then run it again.")
+
+
+# What restic says, in parts of its lines.
+_MEANS: Final = (
+    (("wrong password", "no key found"), _wrong_key),
+    (("no space left",), _full),
+    (("already locked",), _busy),
+    (("unable to create lock", "permission denied", "not a directory", "read-only file system"), _unreachable),
+    (("connection refused", "no such host", "i/o timeout", "no route to host"), _unreachable),
+    (("unable to open config file",), _not_found),
+)
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +31,9 @@ def take(home: Home, into: Path, chat_page: int | None) -> About:
     """Copy all state into a folder, which is made anew. `chat_page` is the page's process, where it runs.
 
     What refers to something is taken before what it refers to: a file too many does no harm. Raises disk-too-small,
-    disk-full or database-broken.
+    disk-full, backup-failed or database-broken.
     """
+    made_at = show_instant(now_us()) or ""
     shutil.rmtree(into, ignore_errors=True)
     _check_room(home, into.parent)
     state = into / STATE
@@ -52,11 +54,15 @@ def take(home: Home, into: Path, chat_page: int | None) -> About:
             (state / name).unlink(missing_ok=True)
         for file in (home.config, home.local_models):
             _copy(file, into / CONFIG / file.name)
-        about = About(show_instant(now_us()) or "", VERSION, HEAD, rows)
+        about = About(made_at, VERSION, HEAD, rows)
         (into / ABOUT).write_text(json.dumps(about.to_json(), indent=2))
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ApplianceError(
+                "disk-full", f"There is no room for a copy in {into}.", "Free some room and run it again."
+            ) from error
         raise ApplianceError(
-            "disk-full", f"The state could not be copied: {error}.", "Free some room and run it again."
+            "backup-failed", f"The state could not be copied: {error}.", "Mend what it says, then run it again."
         ) from error
     return about
 
@@ -95,8 +101,8 @@ def _copy_database(source: Path, target: Path) -> dict[str, int]:
         target.chmod(0o600)
         return count_rows(target)
     except sqlite3.Error as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            raise OSError(f"{target}: {error}") from error
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, "no room", str(target)) from error
         raise ApplianceError(
             "database-broken", f"The database {source} cannot be copied: {error}.", "Restore the last backup."
         ) from error
@@ -139,8 +145,14 @@ def _copy_held(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     """A file or a folder, where it is there. What its owner replaces meanwhile is either the old one or the new one."""
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
+        shutil.copytree(source, target, symlinks=True, copy_function=_copy_file)
     elif source.exists():
+        _copy_file(source, target)
+
+
+def _copy_file(source: str | Path, target: str | Path) -> None:
+    # What its owner has removed meanwhile is not missed.
+    with suppress(FileNotFoundError):
         shutil.copy2(source, target)
 
 
@@ -159,8 +171,6 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _link_file(source: Path, target: Path) -> None:
-    try:
+    # Its owner may just have deleted it.
+    with suppress(FileNotFoundError):
         os.link(source, target)
-    except FileNotFoundError:
-        # Its owner has just deleted it.
-        return

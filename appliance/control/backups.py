@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from appliance.audit.actions import Action
 from appliance.audit.acts import acting
 from appliance.backup import recovery, snapshot
 from appliance.backup.repository import Kept, Repository
+from appliance.config.backup import BackupSettings
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.control import running
@@ -39,9 +42,17 @@ class Begun:
 def set_up(home: Home, target: str) -> Begun:
     """Begin to keep backups in a place, or go on with those that are there.
 
-    Raises wrong-use for a place inside the state folder, config-bad-value, backup-wrong-key where others have theirs,
+    Raises wrong-use for what is no place or inside the state folder, backup-wrong-key where others have theirs,
     or backup-unreachable.
     """
+    try:
+        BackupSettings(to=target)
+    except ValidationError as error:
+        raise ApplianceError(
+            "wrong-use",
+            f"{target} is neither a folder, as /media/usb/appliance, nor an address of restic, as sftp:nas:/backup.",
+            "Give the whole path of the folder, from / on.",
+        ) from error
     home.prepare()
     check_writable(home.config)
     if is_folder(target) and Path(target).resolve().is_relative_to(home.state.resolve()):

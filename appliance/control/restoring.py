@@ -19,7 +19,7 @@ from appliance.backup.snapshot import ABOUT, STATE
 from appliance.config.paths import Home
 from appliance.control.backups import alone, repository
 from appliance.errors import ApplianceError
-from appliance.policy.backups import ASIDE, About, read_about
+from appliance.policy.backups import ASIDE, About, NewerError, read_about
 from appliance.store.files import write_atomic
 from appliance.store.schema import read_only
 from appliance.supervise.where import supervisor_pid
@@ -138,10 +138,16 @@ def _look_through(folder: Path) -> About:
         about = read_about(json.loads((folder / ABOUT).read_text()))
         for name, rows in about.rows.items():
             _check(folder / STATE / name, rows)
+    except NewerError as error:
+        raise ApplianceError(
+            "database-newer",
+            "The backup was made by a newer version of the appliance.",
+            "Install that version, then restore it.",
+        ) from error
     except (OSError, ValueError, sqlite3.Error) as error:
-        code = "database-newer" if "newer" in str(error) else "backup-damaged"
-        hint = "Install that version, then restore it." if code == "database-newer" else "Restore an earlier one."
-        raise ApplianceError(code, f"The backup cannot be used: {error}.", hint) from error
+        raise ApplianceError(
+            "backup-damaged", f"The backup cannot be used: {error}.", "Restore an earlier one."
+        ) from error
     return about
 
 

@@ -52,12 +52,16 @@ class About:
         }
 
 
+class NewerError(ValueError):
+    """It was made by a version that knew more."""
+
+
 def read_about(document: Any) -> About:
-    """The reverse of `About.to_json`. Raises ValueError for what is no backup of ours, or of a newer form."""
+    """The reverse of `About.to_json`. Raises ValueError for what is no backup of ours, NewerError for a newer form."""
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise ValueError("it is no backup of an appliance")
     if document["format"] > FORMAT:
-        raise ValueError("it was made by a newer version of the appliance")
+        raise NewerError(document["format"])
     try:
         return About(document["made_at"], document["version"], document["revision"], document["rows"])
     except KeyError as missing:
