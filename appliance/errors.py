@@ -120,7 +120,7 @@ KINDS: Final[dict[str, Kind]] = {
     "ca-unreadable": _cli("The box's own certificate authority cannot be used"),
     # Backups.
     "backup-not-set-up": _cli("Nobody has said yet where backups go", WRONG_USE),
-    "backup-tool-missing": _cli("restic, which keeps the backups, is not installed", MACHINE_CANNOT),
+    "backup-tool-missing": _cli("The program that keeps the backups, restic, is not installed", MACHINE_CANNOT),
     "backup-running": _cli("Another backup or restore is under way"),
     "backup-wrong-key": _cli("The recovery key is not that of the backups", WRONG_USE),
     "backup-not-found": _cli("There is no such backup, or none at all"),

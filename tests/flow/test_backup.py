@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,7 +182,7 @@ def test_a_flipped_byte_anywhere_is_found(used: Box) -> None:
     used.run("backup", "create")
     assert used.document("backup", "verify")["whole"]
     home, chance = Home(used.config, used.state), random.Random(7)
-    settings = load(used.config)
+    settings, told = load(used.config), set()
     # Its locks are none of the data, and are gone again.
     for file in sorted(path for path in place.rglob("*") if path.is_file() and path.parent.name != "locks"):
         sound, where = file.read_bytes(), chance.randrange(file.stat().st_size)
@@ -190,13 +191,15 @@ def test_a_flipped_byte_anywhere_is_found(used: Box) -> None:
         with pytest.raises(ApplianceError) as caught:
             backups.verify(home, settings)
         assert caught.value.code.startswith("backup-"), f"{file.relative_to(place)} at {where}"
+        told.add(caught.value.code)
         file.write_bytes(sound)
+    assert "backup-damaged" in told
     backups.verify(home, settings)
 
 
 def test_what_is_wrong_is_said_and_nothing_is_changed(used: Box, tmp_path: Path) -> None:
-    for words in (("backup", "create"), ("backup", "list"), ("backup", "verify"), ("restore", "--yes")):
-        assert used.document(*words, code=2)["error"]["code"] == "backup-not-set-up"
+    for command in (("backup", "create"), ("backup", "list"), ("backup", "verify"), ("restore", "--yes")):
+        assert used.document(*command, code=2)["error"]["code"] == "backup-not-set-up"
     inside = used.document("backup", "set-up", str(used.state / "x"), code=2)
     assert inside["error"]["code"] == "wrong-use"
     assert used.document("backup", "set-up", "/dev/null/x", code=1)["error"]["code"] == "backup-unreachable"
@@ -378,7 +381,8 @@ def test_a_backup_of_a_newer_form_or_of_something_else_is_refused() -> None:
     assert read_about(about).version == "1"
     with pytest.raises(NewerError):
         read_about(about | {"format": FORMAT + 1})
-    for other in ([], {}, {"format": "1"}, {"format": 1}):
+    others: list[Any] = [[], {}, {"format": "1"}, {"format": 1}]
+    for other in others:
         with pytest.raises(ValueError, match=r"no backup|does not say"):
             read_about(other)
 

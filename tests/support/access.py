@@ -217,8 +217,8 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "ca export": None,
     "backup set-up": Permission.SETTINGS_WRITE,
     "backup create": Permission.BACKUP,
-    "backup list": Permission.BACKUP,
-    "backup verify": Permission.BACKUP,
+    "backup list": Permission.SETTINGS_READ,
+    "backup verify": Permission.SETTINGS_READ,
     "restore": Permission.RESTORE,
     # Whoever sits at the machine, before there is anybody.
     "users owner-link": None,
