@@ -44,6 +44,7 @@ def up(
     from appliance.errors import ApplianceError
 
     home = home_of(context)
+    _resume(home)
     settings = settings_of(home)
     if foreground and as_json:
         raise ApplianceError("wrong-use", "--json does not go with --foreground.", "Leave one of them out.")
@@ -68,6 +69,15 @@ def up(
         say(NOBODY)
     if any(engine["trial"] for engine in found["engines"]):
         _suggest(home)
+
+
+def _resume(home: Home) -> None:
+    """End a restore that was interrupted: until then settings and state may be those of two times."""
+    if home.restoring.exists():
+        from appliance.control import restoring
+
+        say("Going on with a restore that was interrupted")
+        restoring.resume(home)
 
 
 def _suggest(home: Home) -> None:
