@@ -115,6 +115,7 @@ SIGN_ON: Final[dict[str, Door]] = {
     "GET /sign-in/from/{id}": Door.OPEN,
     "GET /sign-out": Door.OPEN,
     "POST /sign-out": Door.OPEN,
+    "POST /language": Door.OPEN,
     "GET /account": Door.SIGNED_IN,
     "POST /account/password": Door.SIGNED_IN,
     "POST /account/sign-out-others": Door.SIGNED_IN,
