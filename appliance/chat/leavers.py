@@ -27,10 +27,11 @@ _NOT_SHARED: Final = "NOT EXISTS (SELECT 1 FROM access_grant WHERE resource_type
 _IN_SHARED: Final = (
     "SELECT file_id FROM knowledge_file JOIN access_grant ON resource_type = 'knowledge' AND resource_id = knowledge_id"
 )
-# What is deleted, in this order, by the page's address for it; the account takes the conversations along.
+# What is deleted, by the page's address for it, files ahead of the collections that they are in: the other way round
+# something of them stays. The account takes the conversations along.
 _PARTS: Final = (
-    ("/api/v1/knowledge/{}/delete", f"SELECT id FROM knowledge WHERE user_id = ? AND {_NOT_SHARED}", "knowledge"),
     ("/api/v1/files/{}", f"SELECT id FROM file WHERE user_id = ? AND id NOT IN ({_IN_SHARED})", "file"),
+    ("/api/v1/knowledge/{}/delete", f"SELECT id FROM knowledge WHERE user_id = ? AND {_NOT_SHARED}", "knowledge"),
     ("/api/v1/prompts/id/{}/delete", f"SELECT id FROM prompt WHERE user_id = ? AND {_NOT_SHARED}", "prompt"),
     ("/api/v1/folders/{}", "SELECT id FROM folder WHERE user_id = ? AND parent_id IS NULL", "folder"),
 )

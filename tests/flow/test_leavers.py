@@ -163,7 +163,7 @@ def test_what_the_removed_keep_on_the_chat_page_goes_and_what_they_shared_stays(
     page.answers, page.deleted = (200, b"true"), []
     assert look_after(services, "127.0.0.1", port) == 1
     assert page.deleted == [
-        "/api/v1/knowledge/mine/delete", "/api/v1/files/f1", "/api/v1/files/f3", "/api/v1/prompts/id/p1/delete",
+        "/api/v1/files/f1", "/api/v1/files/f3", "/api/v1/knowledge/mine/delete", "/api/v1/prompts/id/p1/delete",
         "/api/v1/folders/d1", "/api/v1/users/u1",
     ]  # fmt: skip
     assert look_after(services, "127.0.0.1", port) == 0
