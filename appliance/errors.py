@@ -104,6 +104,7 @@ KINDS: Final[dict[str, Kind]] = {
     "sign-on-off": _cli("Sign-on is not switched on in the settings"),
     "signing-keys-bad": _http(503, _SERVER, "The keys that sign-on signs with cannot be used"),
     "chat-secrets-bad": _http(503, _SERVER, "The secrets of the chat page cannot be used"),
+    "chat-page-refused": _cli("The chat page does not delete what somebody kept there who was removed"),
     "chat-page-missing": _cli("The chat page is switched on, but not installed"),
     "chat-page-impossible": _cli("There is no Python that the chat page runs on", MACHINE_CANNOT),
     "program-refused": _http(400, _BAD_REQUEST, "A program asked sign-on for something that it may not have"),

@@ -37,6 +37,7 @@ class Action(StrEnum):
     PERSON_RESET = "person-reset"
     OWNER_INVITED = "owner-invited"
     PERSON_REMOVED = "person-removed"
+    CONVERSATIONS_REMOVED = "conversations-removed"
     PERSON_LINKED = "person-linked"
     PERSON_UNLINKED = "person-unlinked"
     ROLE_CHANGED = "role-changed"
@@ -55,6 +56,7 @@ class Action(StrEnum):
     CLOUD_SENT = "cloud-sent"
     SIGNED_IN = "signed-in"
     SIGNED_OUT = "signed-out"
+    VOUCHING_ENDED = "vouching-ended"
     LINK_USED = "link-used"
     SIGN_IN_REFUSED = "sign-in-refused"
     PASSWORD_CHANGED = "password-changed"  # noqa: S105 - the name of an act
@@ -131,6 +133,12 @@ KINDS: dict[Action, Kind] = {
     Action.PERSON_REMOVED: Kind(
         "Somebody's account was removed, and their keys revoked.", "{target} was removed by {actor}", ("role", "keys")
     ),
+    Action.CONVERSATIONS_REMOVED: Kind(
+        "What somebody kept on the chat page who was removed is deleted there. On record before it is done, and once"
+        " more for each try.",
+        "what {target} kept on the chat page is deleted: {conversations} conversations and {documents} documents",
+        ("conversations", "documents"),
+    ),
     Action.PERSON_LINKED: Kind(
         "An account elsewhere was found to be somebody's: with it they sign in.",
         "{target} signs in with their account at {source}",
@@ -177,6 +185,11 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.SIGNED_IN: Kind("Somebody signed in.", "{actor} signed in, as {target}", ("means", "address")),
     Action.SIGNED_OUT: Kind("Somebody signed out.", "{actor} signed out of {target}"),
+    Action.VOUCHING_ENDED: Kind(
+        "Somebody was signed out: the provider or directory that they come from has not vouched for them lately.",
+        "{target} was signed out, since {source} has not vouched for them lately",
+        ("source",),
+    ),
     Action.LINK_USED: Kind(
         "Somebody chose a password, by a one-time link.", "{actor} chose a password", ("purpose", "address")
     ),

@@ -16,7 +16,7 @@ from appliance.accounts.clients import CHAT_PAGE, INSIDE
 # Nobody has this role: in Open WebUI an admin can look at what others keep there.
 _NOBODY: Final = "nobody-is-admin-of-the-chat-page"
 # Reserved for names that never exist (RFC 2606), so no person has this address.
-_BUILT_IN: Final = "built-in@chat-page.invalid"
+BUILT_IN: Final = "built-in@chat-page.invalid"
 # By these the gateway tells a person's own questions from what the page asks by itself, such as titles.
 TASK_HEADER: Final = "X-Appliance-Task"
 CHAT_HEADER: Final = "X-Appliance-Chat"
@@ -159,7 +159,7 @@ def _sign_on(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
     redis = {"REDIS_URL": f"unix://{terms.redis}", "REDIS_KEY_PREFIX": "chat"} if terms.redis else {}
     return {
         # With an account in place, the first person to sign in does not become admin.
-        "WEBUI_ADMIN_EMAIL": _BUILT_IN,
+        "WEBUI_ADMIN_EMAIL": BUILT_IN,
         "WEBUI_ADMIN_PASSWORD": secrets.admin_password,
         "WEBUI_ADMIN_NAME": "Built-in account",
         "ENABLE_INITIAL_ADMIN_SIGNUP": "false",

@@ -178,7 +178,7 @@ def identity(
 
     Example: appliance --config my.toml --state /tmp/state identity --port 9001
     """
-    from appliance.control.federation import directory_of, upstreams_of
+    from appliance.control.federation import ages_of, directory_of, upstreams_of
     from appliance.errors import ApplianceError
     from appliance.identity.place import Place
 
@@ -193,7 +193,8 @@ def identity(
     place = Place(
         str(home.config), str(home.state), settings.host, port or settings.port, settings.issuer, socket,
         landing=whole.chat.origin if whole.chat.enabled else "/account",
-        upstreams=upstreams_of(settings), directory=directory_of(settings),
+        upstreams=upstreams_of(settings), directory=directory_of(settings), ages=ages_of(settings),
+        chat_host=whole.chat.host, chat_port=whole.chat.port if whole.chat.enabled else 0,
     )  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 

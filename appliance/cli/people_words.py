@@ -73,4 +73,9 @@ def welcome(opened: Session, person: Person) -> list[str]:
 
 def keys_in_words(count: int) -> str:
     """`1 key`, `3 keys`."""
-    return "1 key" if count == 1 else f"{count} keys"
+    return counted(count, "key")
+
+
+def counted(count: int, thing: str) -> str:
+    """So many of a thing: `1 document`, `3 documents`."""
+    return f"1 {thing}" if count == 1 else f"{count} {thing}s"

@@ -11,7 +11,7 @@ import typer
 from appliance.cli.common import Json, confirm, home_of, settings_of
 from appliance.cli.mailing import hand_over
 from appliance.cli.output import document, say, table
-from appliance.cli.people_words import facts, keys_in_words, plain, row, shown, welcome
+from appliance.cli.people_words import counted, facts, keys_in_words, plain, row, shown, welcome
 
 if TYPE_CHECKING:
     from appliance.accounts.people_tables import Person
@@ -241,20 +241,30 @@ def remove(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Remove somebody for good. Their use stays on record, under a login that nobody else gets.
+    """Remove somebody for good, with what they keep on the chat page. Their use stays on record, under their login.
 
     Example: appliance users remove anna@example.com --yes
     """
     from appliance.accounts import people, suspension
     from appliance.audit.actions import Action
     from appliance.audit.acts import acting
+    from appliance.chat.leavers import kept
 
-    with acting(home_of(context)) as acts:
+    home = home_of(context)
+    with acting(home) as acts:
         person = people.find(acts.session, email)
         count = len(suspension.keys_of(acts.session, suspension.USER, person.login))
-        found = {**plain(person), "keys": count, "removed": not dry_run}
+        there = kept(home.chat).get(person.id)
+        conversations, documents = (there.conversations, there.documents) if there else (0, 0)
+        found = {
+            **plain(person), "keys": count, "conversations": conversations, "documents": documents,
+            "removed": not dry_run,
+        }  # fmt: skip
+        theirs = f"{counted(conversations, 'conversation')} and {counted(documents, 'document')}"
         if dry_run or not yes:
             say(f"{person.name}'s account would be gone, and {keys_in_words(count)} revoked, for good.")
+            if there:
+                say(f"So would {theirs} on the chat page, but for what they have shared.")
         confirm(yes, dry_run, f"users remove {person.email}")
         if not dry_run:
             people.remove(acts.session, person)
@@ -263,6 +273,8 @@ def remove(
         document(found)
     elif not dry_run:
         say(f"{found['name']} is removed, and {keys_in_words(count)} revoked. On record stays '{found['login']}'.")
+        if there:
+            say(f"On the chat page, {theirs} are deleted within a minute, or as soon as it runs.")
 
 
 @app.command(name="list")

@@ -97,6 +97,10 @@ class DirectorySettings(Section):
         default_factory=dict,
         description='Which of our groups theirs stand for, as `{"cn=sales,ou=groups,dc=example,dc=com" = "sales"}`.',
     )
+    nested_groups: bool | None = Field(
+        None,
+        description="Whether groups in groups count. Without it: in Active Directory, whose own rule for it is used.",
+    )
     check_minutes: int = Field(
         15, ge=1, le=60, description="Minutes between two looks at whether those who sign in by it are still there."
     )
@@ -114,6 +118,8 @@ class DirectorySettings(Section):
             raise ValueError("`start_tls` belongs to an address with ldap://")
         if self.filter is not None and "{login}" not in self.filter:
             raise ValueError("`filter` must have {login} in it")
+        if self.nested_groups and self.kind != "active-directory":
+            raise ValueError("`nested_groups` is a rule of Active Directory's: name each group under `groups`")
         check_domains(self.domains)
         return self
 

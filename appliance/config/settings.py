@@ -259,6 +259,19 @@ class IdentitySettings(Section):
     directory: DirectorySettings = Field(
         default_factory=DirectorySettings, description="The company's directory, which people may sign in with."
     )
+    provider_hours: int = Field(
+        12,
+        ge=1,
+        le=336,
+        description="Hours after which people who sign in with another provider must do so again. Whoever is switched "
+        "off there is out here by then.",
+    )
+    grace_hours: int = Field(
+        24,
+        ge=2,
+        le=168,
+        description="Hours more for which they stay signed in while that provider does not answer, or the directory.",
+    )
 
     @model_validator(mode="after")
     def _is_safe(self) -> IdentitySettings:

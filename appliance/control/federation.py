@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance.config.settings import IdentitySettings
 from appliance.policy.directory import Directory
 from appliance.policy.federation import Upstream
+from appliance.policy.vouching import Ages
 
 
 def directory_of(settings: IdentitySettings) -> Directory | None:
@@ -14,6 +15,11 @@ def directory_of(settings: IdentitySettings) -> Directory | None:
         return None
     terms = one.model_dump(exclude={"url", "bind_password_file", "domains"})
     return Directory(url=one.url, password_file=one.bind_password_file or "", domains=tuple(one.domains), **terms)
+
+
+def ages_of(settings: IdentitySettings) -> Ages:
+    """How long the word of another source holds."""
+    return Ages(settings.provider_hours, settings.grace_hours)
 
 
 def upstreams_of(settings: IdentitySettings) -> tuple[Upstream, ...]:

@@ -26,7 +26,9 @@ from appliance.units import show_instant
 PAGE: Final = "/account"
 TO_SIGN_IN: Final = "/sign-in"
 # How somebody proved who they are, in the words of the page.
-_MEANS: Final = {"pwd": "by_password", "pwd otp": "by_code", rp.MEANS: "by_passkey"}
+_MEANS: Final = {
+    "pwd": "by_password", "pwd otp": "by_code", rp.MEANS: "by_passkey", "fed": "by_company", "fed otp": "by_company",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,20 @@ from appliance.http.asgi import Receive, Request, Scope, Send, respond
 from appliance.http.dialects import OAUTH, OPENAI
 from appliance.http.errors import respond_error
 from appliance.http.routes import Access, Route, Router
-from appliance.identity import account, authenticator, devices, federated, links, passkeys, protocol, sign_in, sign_out
+from appliance.identity import (
+    account,
+    authenticator,
+    devices,
+    federated,
+    language,
+    links,
+    passkeys,
+    protocol,
+    sign_in,
+    sign_out,
+)
 from appliance.identity.asked import Answer
-from appliance.identity.browser import Visit, visit_of
+from appliance.identity.browser import Visit, language_of, visit_of
 from appliance.identity.services import Services
 
 Handler = Callable[[Services, Visit], Answer]
@@ -44,8 +55,7 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         return Route(method, path, access, run, about=_first_line(handler), dialect=OAUTH)
 
     def page(method: str, path: str, access: Access, handler: Handler, on: Executor = threads.usual) -> Route:
-        run = partial(_to_person, services, on, handler)
-        return Route(method, path, access, run, about=_first_line(handler))
+        return Route(method, path, access, partial(_to_person, services, on, handler), about=_first_line(handler))
 
     return (
         program("GET", "/health", Access.ANYBODY, health),
@@ -68,6 +78,7 @@ def routes(services: Services, threads: Threads) -> tuple[Route, ...]:
         page("GET", "/sign-in/from/{id}", Access.ANYBODY, federated.back, threads.away),
         page("GET", "/sign-out", Access.ANYBODY, sign_out.sign_out),
         page("POST", "/sign-out", Access.ANYBODY, sign_out.sign_out),
+        page("POST", "/language", Access.ANYBODY, language.choose),
         page("GET", "/account", Access.SIGNED_IN, account.page),
         page("POST", "/account/password", Access.SIGNED_IN, account.change_password, threads.slow),
         page("POST", "/account/sign-out-others", Access.SIGNED_IN, account.sign_out_others),
@@ -146,13 +157,14 @@ async def _refuse(services: Services, send: Send, request: Request, error: Appli
     if request.dialect is not OPENAI:
         await respond_error(send, request, error)
         return
-    language = services.pages.language(request.header(b"accept-language") or "")
-    say = services.pages.say(language)
+    wish = language_of(request, services.issuer)
+    spoken = services.pages.language(request.header(b"accept-language") or "", wish)
+    say = services.pages.say(spoken)
     word = _WORDS.get(error.code, "problem_other")
     # What a program did wrong, or the number of a request, helps whoever looks after the appliance.
     detail = error.sentence if word == "problem_program" else request.id if word == "problem_other" else ""
     shown = services.pages.page(
-        "message", language, error.kind.http or 500, title=say["problem"], text=say[word], detail=detail, again=False
+        "message", spoken, error.kind.http or 500, title=say["problem"], text=say[word], detail=detail, again=False
     )
     await _send(send, request, replace(shown, headers=(*shown.headers, *_headers(error))))
 

@@ -16,12 +16,12 @@ from appliance.identity.asked import Asked, fields
 from appliance.identity.journeys import LONGEST_S
 from appliance.identity.throttle import network_of
 
-SESSION, DEVICE, FORM, AWAY = "session", "device", "form", "away"
+SESSION, DEVICE, FORM, AWAY, LANGUAGE = "session", "device", "form", "away", "language"
 _DEVICE_S: Final = 400 * 86_400
 _LARGEST_FORM: Final = 64 * 1024
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 # Where people may be sent after they have signed in: pages of ours, and nothing that a browser takes for a host.
-_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?|account(/authenticator|/passkey)?)")
+_ONWARD: Final = re.compile(r"/(authorize\?[!-~]*|device(\?[!-~]*)?|account(/authenticator|/passkey(\?then=chat)?)?)")
 _LONGEST: Final = 4096
 
 
@@ -86,7 +86,7 @@ def name_of(cookie: str, issuer: str) -> str:
 
 def keep(visit: Visit, issuer: str, cookie: str, value: str) -> None:
     """Have the browser keep a cookie; forget it where the value is empty."""
-    ages = {DEVICE: f"; Max-Age={_DEVICE_S}", AWAY: f"; Max-Age={LONGEST_S}"}
+    ages = dict.fromkeys((DEVICE, LANGUAGE), f"; Max-Age={_DEVICE_S}") | {AWAY: f"; Max-Age={LONGEST_S}"}
     age = ages.get(cookie, "") if value else "; Max-Age=0"
     secure = "; Secure" if issuer.startswith("https:") else ""
     text = f"{name_of(cookie, issuer)}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
@@ -96,6 +96,11 @@ def keep(visit: Visit, issuer: str, cookie: str, value: str) -> None:
 def kept(visit: Visit, issuer: str, cookie: str) -> str:
     """A cookie's value; empty where there is none."""
     return visit.cookies.get(name_of(cookie, issuer), "")
+
+
+def language_of(request: Request, issuer: str) -> str:
+    """The language that somebody has chosen in a browser; empty where they have not, and whatever a browser sends."""
+    return _cookies(request.header(b"cookie") or "").get(name_of(LANGUAGE, issuer), "")
 
 
 def form_token(visit: Visit, issuer: str) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import ldap3
 from ldap3.core.exceptions import LDAPException
 
+from appliance.audit.log import note
 from appliance.cloud.secrets import UnusableKeyError, read_secret
 from appliance.errors import ApplianceError
 from appliance.policy.directory import Directory, Entry
@@ -29,7 +30,7 @@ _LONGEST_S: Final = 5
 _PAUSE_S: Final = 20.0
 # So many may wait for it at once; there are more threads than that, for those whose password is here.
 AT_ONCE: Final = 4
-_SUCCESS, _BAD_PASSWORD = 0, 49
+_SUCCESS, _NO_SUCH = 0, 32
 
 
 class DirectoryClient:
@@ -56,7 +57,7 @@ class DirectoryClient:
             )
             if entry is None or not password or not is_right or self.terms.is_disabled(entry[1]):
                 return None
-            return self.terms.vouched(entry[1])
+            return self.terms.vouched(entry[1], self._groups(connection, entry[0]))
 
     def pretend(self, login: str) -> None:
         """Ask as much as for somebody who signs in by it, with a password of nobody's. Raises nothing of its own."""
@@ -75,6 +76,8 @@ class DirectoryClient:
         """Raises what is wrong with the directory, or with the settings for it."""
         with self._asking() as connection:
             self._found(connection, self.terms.search("nobody@example.com"))
+            if self.terms.follows_groups:
+                self._groups(connection, self.terms.bind_dn, must=True)
 
     @contextmanager
     def _asking(self) -> Iterator[Any]:
@@ -146,6 +149,33 @@ class DirectoryClient:
             )
         found = [one for one in connection.response or [] if one["type"] == "searchResEntry"]
         return [(one["dn"], one["raw_attributes"]) for one in found]
+
+    def _groups(self, connection: Any, dn: str, *, must: bool = False) -> list[str]:
+        """Those of the groups in the settings that an entry is in by others, as the directory follows them.
+
+        One that does not know how is put on record, and then only what stands in the entry counts. With `must` it
+        raises directory-refused.
+        """
+        found, refused = [], ""
+        for group in self.terms.groups if self.terms.follows_groups else ():
+            connection.search(
+                dn, self.terms.is_in(group), search_scope=ldap3.BASE, attributes=[ldap3.NO_ATTRIBUTES],
+                time_limit=_LONGEST_S, dereference_aliases=ldap3.DEREF_NEVER,
+            )  # fmt: skip
+            # What may not be looked at is in nothing.
+            if connection.result["result"] not in (_SUCCESS, _NO_SUCH):
+                if must:
+                    raise ApplianceError(
+                        "directory-refused",
+                        f"The directory does not follow groups in groups: {_said(connection)}.",
+                        "Set `nested_groups = false` under [identity.directory], and name each group under `groups`.",
+                    )
+                refused = _said(connection)
+                continue
+            found += [group for one in connection.response or [] if one["type"] == "searchResEntry"]
+        if refused:
+            note("nested-groups-refused", "", why=refused)
+        return found
 
     def _password(self) -> str:
         """Of the account that looks people up, read anew each time."""

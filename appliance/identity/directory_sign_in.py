@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import traceback
 from collections.abc import Callable
 from typing import Final
 
-from appliance.accounts import federation
+from appliance.accounts import federation, vouching
 from appliance.accounts.people_tables import Person
 from appliance.audit.acts import acting
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
 from appliance.identity.directory import DirectoryClient
+from appliance.identity.repeating import Repeating
 from appliance.identity.services import Services
 from appliance.policy.directory import SOURCE
 
@@ -56,6 +55,8 @@ def look_after(services: Services, client: DirectoryClient, stopped: Callable[[]
     if not known:
         return 0
     found = client.still_there(subject for subject in known if not stopped())
+    with services.sessions.writing() as session:
+        vouching.seen(session, SOURCE, [subject for subject, is_there in found.items() if is_there])
     changed = [subject for subject, is_there in found.items() if is_there != (known[subject] is None)]
     count = sum(_follow(services, subject, is_there=found[subject]) for subject in changed)
     if count:
@@ -74,31 +75,13 @@ def _follow(services: Services, subject: str, *, is_there: bool) -> bool:
         return False
 
 
-class DirectoryWatch(threading.Thread):
-    """Looks again and again, until `stop`. A look that fails is put on record, and the next one tries anew."""
+def watch(services: Services, client: DirectoryClient) -> Repeating:
+    """Who looks after them, at once and then every so many minutes; not begun yet."""
 
-    def __init__(self, services: Services, client: DirectoryClient) -> None:
-        super().__init__(name="directory", daemon=True)
-        self._services = services
-        self._client = client
-        self._stopped = threading.Event()
+    def look(stopped: Callable[[], bool]) -> None:
+        look_after(services, client, stopped)
 
-    def stop(self) -> None:
-        """End, once what is under way has been answered."""
-        self._stopped.set()
-        self.join()
-
-    def run(self) -> None:
-        """Look at once, then every so many minutes."""
-        while True:
-            try:
-                look_after(self._services, self._client, self._stopped.is_set)
-            except ApplianceError as error:
-                note("directory-not-checked", "", code=error.code, why=error.sentence)
-            except Exception:  # noqa: BLE001 - the outermost frame of a thread: whatever arrives here must not end it
-                note("bug", "", task="directory", trace=traceback.format_exc())
-            if self._stopped.wait(self._client.terms.check_minutes * 60):
-                return
+    return Repeating("directory", "directory-not-checked", client.terms.check_minutes * 60, look)
 
 
 def _refused() -> ApplianceError:

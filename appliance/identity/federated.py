@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from appliance.accounts import federation
+from appliance.accounts.vouching import FEDERATED as MEANS
 from appliance.audit.acts import acting
 from appliance.audit.log import note
 from appliance.errors import ApplianceError
@@ -16,8 +17,6 @@ from appliance.identity.services import Services
 from appliance.identity.upstream import UpstreamClient
 from appliance.policy.federation import Vouched
 
-# How they proved who they are: somebody else says so.
-MEANS = "fed"
 _WORDS = {
     "provider-refused": "provider_refused",
     "provider-unreachable": "provider_down",

@@ -6,6 +6,7 @@ Opening a link uses nothing up, since mail programs open links by themselves; ch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import Session
 
@@ -15,7 +16,7 @@ from appliance.accounts.people_tables import Link, Person
 from appliance.audit.actions import Action
 from appliance.audit.acts import acting
 from appliance.errors import ApplianceError
-from appliance.identity import sign_in
+from appliance.identity import rp, sign_in
 from appliance.identity.asked import Answer
 from appliance.identity.browser import Visit, check_form, form_token, origin_of
 from appliance.identity.passwords import wrong_with
@@ -23,6 +24,9 @@ from appliance.identity.services import Services
 from appliance.policy import names
 from appliance.policy.passwords import SHORTEST
 from appliance.policy.roles import Role
+
+# The page that adds a passkey, and then goes on to the chat.
+_PASSKEY: Final = "/account/passkey?then=chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,10 @@ def choose(services: Services, visit: Visit) -> Answer:
     except ApplianceError as error:
         return _no_link(services, visit, error)
     services.wake()
+    to = _PASSKEY if visit.field("then") == "passkey" and rp.id_of(services.issuer) else ""
     if person.totp:
-        return sign_in.ask_for_code(services, visit, person.id, "")
-    return sign_in.welcome(services, visit, person.id, "pwd", "")
+        return sign_in.ask_for_code(services, visit, person.id, to)
+    return sign_in.welcome(services, visit, person.id, "pwd", to)
 
 
 def _use(services: Services, visit: Visit, chosen: Chosen, hashed: str) -> Person:
@@ -118,6 +123,7 @@ def _form(services: Services, visit: Visit, link: Link, person: Person | None, p
         problem=problem,
         token=form_token(visit, services.issuer),
         is_new=person is None,
+        can_have_passkeys=person is None and bool(rp.id_of(services.issuer)),
         person=name,
         email=email,
         least=SHORTEST,

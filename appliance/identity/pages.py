@@ -39,12 +39,13 @@ class Pages:
             for file in (package / "words").iterdir()
             if file.name.endswith(".toml")
         }
+        self._languages = sorted((tag, words["language"]) for tag, words in self.words.items())
         self._script = (package / "templates" / "passkeys.js").read_bytes()
         self._style = (package / "templates" / "style.css").read_bytes()
 
-    def language(self, accepted: str) -> str:
-        """The language, of those there are, that a browser would rather have."""
-        return chosen(accepted, self.words.keys())
+    def language(self, accepted: str, wish: str = "") -> str:
+        """The language that somebody wishes, if there is one like that; else the one that their browser would have."""
+        return wish if wish in self.words else chosen(accepted, self.words.keys())
 
     def say(self, language: str) -> dict[str, str]:
         """The words of a language."""
@@ -55,14 +56,16 @@ class Pages:
 
         One with `passkey` among its values, which is not empty, may run our script.
         """
-        text = self._templates.get_template(f"{name}.html").render(tag=language, say=self.words[language], **values)
+        text = self._templates.get_template(f"{name}.html").render(
+            tag=language, say=self.words[language], languages=self._languages, **values
+        )
         targets = f"'self' {onward}".strip()
         policy = f"default-src 'none'; style-src 'self'; form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
         if values.get("passkey"):
             policy += "; script-src 'self'"
         headers = (
             _HTML, _NO_KEEPING, ("Content-Security-Policy", policy), ("Content-Language", language),
-            ("Vary", "Accept-Language"), *_ALWAYS,
+            ("Vary", "Accept-Language, Cookie"), *_ALWAYS,
         )  # fmt: skip
         return Answer(status, text.encode(), headers)
 

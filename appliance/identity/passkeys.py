@@ -8,7 +8,7 @@ from appliance.accounts import passkeys
 from appliance.accounts.people_tables import Person
 from appliance.audit.actions import Action
 from appliance.errors import ApplianceError
-from appliance.identity import rp
+from appliance.identity import rp, vouching
 from appliance.identity import sign_in as signing_in
 from appliance.identity.account import PAGE, TO_SIGN_IN
 from appliance.identity.asked import Answer
@@ -19,6 +19,8 @@ from appliance.identity.services import Services
 from appliance.identity.sign_in import SIGN_IN, Refused
 
 ADD = "/account/passkey"
+# Who is on the way to the chat, and takes a passkey along: the first owner.
+TO_CHAT = "chat"
 _LONGEST_NAME = 60
 
 
@@ -30,18 +32,18 @@ def page(services: Services, visit: Visit) -> Answer:
     if not rp.id_of(services.issuer):
         return onward_to(PAGE)
     if not own.may_change_factors:
-        return onward_to(sign_in_at(ADD))
-    return _form(services, visit, own)
+        return onward_to(sign_in_at(_again(visit.argument("then"))))
+    return _form(services, visit, own, visit.argument("then"))
 
 
 def add(services: Services, visit: Visit) -> Answer:
     """Keep the passkey that somebody's browser has made."""
     check_form(visit, services.issuer)
-    own = own_account(services, visit)
+    own, then = own_account(services, visit), visit.field("then")
     if own is None:
         return onward_to(TO_SIGN_IN)
     if not own.may_change_factors:
-        return onward_to(sign_in_at(ADD))
+        return onward_to(sign_in_at(_again(then)))
     name = "".join(one for one in visit.field("name").strip()[:_LONGEST_NAME] if one.isprintable())
     try:
         asked = _asked(services, visit, _purpose(own))
@@ -53,8 +55,8 @@ def add(services: Services, visit: Visit) -> Answer:
     except ApplianceError as error:
         if error.code != "sign-in-refused":
             raise
-        return _form(services, visit, own, services.say(visit)["passkey_none"])
-    return onward_to(PAGE)
+        return _form(services, visit, own, then, services.say(visit)["passkey_none"])
+    return onward_to("/" if then == TO_CHAT else PAGE)
 
 
 def remove(services: Services, visit: Visit) -> Answer:
@@ -94,6 +96,12 @@ def sign_in(services: Services, visit: Visit) -> Answer:
     if not signing_in.has_pages(person):
         _refused(services, visit, signing_in.NO_PAGES, person)
         return signing_in.form(services, visit, to, Refused("no_pages"))
+    with services.sessions.reading() as session:
+        is_over = vouching.is_over(services, session, person)
+    if is_over:
+        # Else a passkey would go on to let in whom the company has switched off.
+        _refused(services, visit, "account-not-vouched", person)
+        return signing_in.form(services, visit, to, Refused("prove_there"))
     return signing_in.welcome(services, visit, person.id, rp.MEANS, to)
 
 
@@ -112,7 +120,12 @@ def _refused(services: Services, visit: Visit, code: str, person: Person | None 
     services.refusals.put(visit.network, code, person.login if person else "", time.monotonic())
 
 
-def _form(services: Services, visit: Visit, own: Own, problem: str = "") -> Answer:
+def _again(then: str) -> str:
+    """The address of the page that adds one, on the way to the chat or not."""
+    return f"{ADD}?then={TO_CHAT}" if then == TO_CHAT else ADD
+
+
+def _form(services: Services, visit: Visit, own: Own, then: str, problem: str = "") -> Answer:
     token = form_token(visit, services.issuer)
     with services.sessions.reading() as session:
         known = [one.id for one in passkeys.of(session, own.person)]
@@ -123,7 +136,9 @@ def _form(services: Services, visit: Visit, own: Own, problem: str = "") -> Answ
         "passkey",
         services.language(visit),
         403 if problem else 200,
+        origin_of(services.landing) if then == TO_CHAT else "",
         token=token,
+        then=TO_CHAT if then == TO_CHAT else "",
         passkey=rp.to_add(services.issuer, challenge, whose, company, known),
         problem=problem,
     )

@@ -18,7 +18,7 @@ from appliance.accounts.sign_on_tables import SignOn
 from appliance.audit.log import note
 from appliance.config.paths import Home
 from appliance.identity import keys
-from appliance.identity.browser import SESSION, Visit, kept
+from appliance.identity.browser import LANGUAGE, SESSION, Visit, kept
 from appliance.identity.challenges import Challenges
 from appliance.identity.endpoints import make_provider
 from appliance.identity.journeys import Journeys
@@ -28,6 +28,7 @@ from appliance.identity.provider import Provider
 from appliance.identity.refusals import Refusals
 from appliance.identity.throttle import Attempt, Throttle
 from appliance.identity.upstream import UpstreamClient
+from appliance.policy.vouching import Ages
 from appliance.store.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class Halves:
 class Services:
     """The parts that handlers share. `wake` makes whoever tells clients of sign-outs look again.
 
-    `own_proxy` is whether others come by our own proxy, and so by our UNIX socket.
+    `own_proxy` is whether others come by our own proxy, and so by our UNIX socket. `ages` is how long another source's
+    word holds; `silent` are the sources that did not answer when it was last looked.
     """
 
     home: Home
@@ -123,6 +125,8 @@ class Services:
     journeys: Journeys = field(default_factory=Journeys)
     lock: threading.Lock = field(default_factory=threading.Lock)
     own_proxy: bool = False
+    ages: Ages = field(default_factory=Ages)
+    silent: frozenset[str] = frozenset()
     refusals: Refusals = field(init=False)
     challenges: Challenges = field(default_factory=Challenges)
 
@@ -159,12 +163,12 @@ class Services:
             self.throttle.right(attempt)
 
     def say(self, visit: Visit) -> dict[str, str]:
-        """The words of the language that a browser would rather have."""
+        """The words of the language that somebody has chosen, or that their browser would rather have."""
         return self.pages.say(self.language(visit))
 
     def language(self, visit: Visit) -> str:
         """That language."""
-        return self.pages.language(visit.languages)
+        return self.pages.language(visit.languages, kept(visit, self.issuer, LANGUAGE))
 
     def ended(self, provider: Provider) -> None:
         """After its transaction: tell everybody of what a request had to end, and put it into the log."""

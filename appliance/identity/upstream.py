@@ -96,6 +96,15 @@ class UpstreamClient:
                 self._about_until = time.monotonic() + _KEPT_S
             return self._about
 
+    def answers(self) -> bool:
+        """Whether it answers just now, however it does."""
+        with self._lock:
+            try:
+                self._ask_about()
+            except ApplianceError as error:
+                return error.code != "provider-unreachable"
+        return True
+
     def secret(self) -> str:
         """Our secret there, read anew each time. Raises provider-secret-bad."""
         try:

@@ -1,7 +1,8 @@
 """Makes the box's name known on the network by avahi-publish, and follows the machine's address.
 
 A process of its own, which is ready (`/health` on its UNIX socket) once everybody on the network can find the name.
-One address is told: a machine in several networks says with `lan.address` which one is meant.
+Told are the machine's IPv4 address and the lasting IPv6 address of the same network card. A machine in several networks
+says with `lan.address` which one is meant; then that one alone is told, as nothing else is listened on.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from typing import Final
 import psutil
 
 from appliance.errors import ApplianceError
-from appliance.lan.naming import heard
+from appliance.lan.naming import heard, lasting_ipv6
 
 _LOOK_S: Final = 5.0
 _GRACE_S: Final = 3.0
 _LONGEST_REQUEST: Final = 4096
 # Nothing is sent there: it only makes the kernel say from which address it would.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
+_IPV6: Final = Path("/proc/net/if_inet6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,35 @@ def address_now() -> str:
     return next(found, "")
 
 
+def addresses_now() -> tuple[str, ...]:
+    """The addresses by which others reach the machine: IPv4, then IPv6 at the same network card, where it has them."""
+    address = address_now()
+    cards = psutil.net_if_addrs().items()
+    card = next((name for name, known in cards if any(one.address == address for one in known)), "")
+    try:
+        table = _IPV6.read_text()
+    except OSError:
+        # A system without IPv6.
+        table = ""
+    return tuple(one for one in (address, lasting_ipv6(table, card)) if one)
+
+
+@dataclass(slots=True)
+class _Telling:
+    """One avahi-publish, which tells one address, and who hears what it says."""
+
+    child: asyncio.subprocess.Process
+    reader: asyncio.Task[None] | None = None
+    known: bool = False
+
+
 class _Announcer:
-    """One avahi-publish at a time, for the address of now."""
+    """One avahi-publish for each address of now. It takes one only, and A and AAAA of one name get along."""
 
     def __init__(self, name: Name) -> None:
         self._name = name
-        self._told = ""
-        self._known = False
-        self._child: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
+        # The first one is what it is about: the name is known once that is, and nothing goes on without it.
+        self._told: dict[str, _Telling] = {}
         self._ending = asyncio.Event()
 
     async def work(self) -> None:
@@ -88,35 +110,49 @@ class _Announcer:
         try:
             while not self._ending.is_set():
                 await self._follow()
-                waiting = {ending} | ({self._reader} if self._reader else set())
-                done, _ = await asyncio.wait(waiting, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-                if self._reader in done and self._reader is not None and not self._ending.is_set():
-                    self._reader.result()
+                readers = {one.reader for one in self._told.values() if one.reader and not one.reader.done()}
+                await asyncio.wait({ending} | readers, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                if not self._ending.is_set():
+                    self._check()
         finally:
             ending.cancel()
-            await self._end()
+            for address in list(self._told):
+                await self._end(address)
             server.close()
 
     async def _follow(self) -> None:
-        """Tell the address of now, if another one, or none, is told."""
-        address = self._name.address or address_now()
-        if address == self._told:
+        """Tell the addresses of now, if others, or none, are told."""
+        wanted = (self._name.address,) if self._name.address else addresses_now()
+        if tuple(self._told) == wanted:
             return
-        await self._end()
-        if not address:
-            return
-        command = (self._name.program, "-a", "-R", self._name.host, address)
-        self._child = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        self._told = address
-        self._reader = asyncio.get_running_loop().create_task(self._listen(self._child))
+        for address in self._told.keys() - set(wanted):
+            await self._end(address)
+        for address in wanted:
+            if address in self._told:
+                continue
+            command = (self._name.program, "-a", "-R", self._name.host, address)
+            child = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            telling = self._told[address] = _Telling(child)
+            telling.reader = asyncio.get_running_loop().create_task(self._listen(telling))
+        self._told = {address: self._told[address] for address in wanted}
 
-    async def _listen(self, child: asyncio.subprocess.Process) -> None:
+    def _check(self) -> None:
+        """Raises what is wrong. A second address that cannot be told is left untold, until there is another."""
+        for place, telling in enumerate(self._told.values()):
+            if telling.reader is None or not telling.reader.done():
+                continue
+            error = telling.reader.exception()
+            if error is not None and (place == 0 or getattr(error, "code", "") != "mdns-failed"):
+                raise error
+
+    async def _listen(self, telling: _Telling) -> None:
         """Hear what it says until it ends, which it does only when something is wrong."""
-        assert child.stdout is not None
+        assert telling.child.stdout is not None
         last = ""
-        async for raw in child.stdout:
+        async for raw in telling.child.stdout:
             line = raw.decode("utf-8", "replace").strip()
             last = line or last
             said = heard(line, self._name.host)
@@ -126,36 +162,35 @@ class _Announcer:
                     f"Another machine on the network is called {self._name.host}.",
                     "Rename that one, or set another name with `host` under [lan] in the settings.",
                 )
-            self._known = self._known or said == "known"
+            telling.known = telling.known or said == "known"
         raise ApplianceError(
             "mdns-failed",
             f"The name {self._name.host} cannot be made known: {last or 'avahi-publish ended'}.",
             "Start Avahi: sudo systemctl enable --now avahi-daemon",
         )
 
-    async def _end(self) -> None:
-        self._known, self._told = False, ""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
+    async def _end(self, address: str) -> None:
+        telling = self._told.pop(address)
+        if telling.reader is not None:
+            telling.reader.cancel()
             with suppress(asyncio.CancelledError, ApplianceError):
-                await reader
-        child, self._child = self._child, None
-        if child is None or child.returncode is not None:
+                await telling.reader
+        if telling.child.returncode is not None:
             return
         with suppress(ProcessLookupError):
-            child.terminate()
+            telling.child.terminate()
         try:
-            await asyncio.wait_for(child.wait(), _GRACE_S)
+            await asyncio.wait_for(telling.child.wait(), _GRACE_S)
         except TimeoutError:
-            child.kill()
-            await child.wait()
+            telling.child.kill()
+            await telling.child.wait()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Say whether the name is known, to whoever asks anything."""
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             await reader.readuntil(b"\r\n\r\n")
-            status = b"200 OK" if self._known else b"503 Service Unavailable"
+            first = next(iter(self._told.values()), None)
+            status = b"200 OK" if first is not None and first.known else b"503 Service Unavailable"
             writer.write(b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
             await writer.drain()
         writer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,8 @@ _DISABLED: Final = 2
 # OpenLDAP's password policy: an account that was locked for good, not for guesses.
 _LOCKED: Final = "pwdAccountLockedTime"
 _FOR_GOOD: Final = b"000001010000Z"
+# Active Directory's rule that follows groups into the groups that they are in (LDAP_MATCHING_RULE_IN_CHAIN).
+_IN_CHAIN: Final = "1.2.840.113556.1.4.1941"
 
 Entry = Mapping[str, Sequence[bytes]]
 
@@ -53,6 +55,7 @@ class Directory:
     role: str
     groups: dict[str, str]
     check_minutes: int
+    nested_groups: bool | None = None
 
     @property
     def identifier(self) -> str:
@@ -81,8 +84,22 @@ class Directory:
         """Whether it may vouch for whoever has this address."""
         return address.rpartition("@")[2] in domains_of(self.domains)
 
-    def vouched(self, entry: Entry) -> Vouched:
-        """Whom an entry means. Raises account-not-vouched for one that says too little."""
+    @property
+    def follows_groups(self) -> bool:
+        """Whether a group counts that somebody is in by another group."""
+        return bool(self.groups) and (
+            self.kind == ACTIVE_DIRECTORY if self.nested_groups is None else self.nested_groups
+        )
+
+    def is_in(self, group: str) -> str:
+        """The filter that fits an entry which is in a group, or in one that is in it, and so on."""
+        return f"({self.groups_attribute}:{_IN_CHAIN}:={escaped(group.encode())})"
+
+    def vouched(self, entry: Entry, more: Iterable[str] = ()) -> Vouched:
+        """Whom an entry means, who is in these `more` groups of theirs as well.
+
+        Raises account-not-vouched for one that says too little.
+        """
         subject = self._subject(_first(entry, self.identifier))
         if not subject:
             raise ApplianceError(
@@ -92,6 +109,7 @@ class Directory:
             )
         address = _address(_first(entry, self.mail_attribute))
         theirs = {_folded(one.decode("utf-8", "replace")) for one in _all(entry, self.groups_attribute)}
+        theirs |= {_folded(one) for one in more}
         return Vouched(
             source=SOURCE,
             subject=subject,

@@ -24,7 +24,7 @@ ROUTES = 24
 
 _NO_THREAD = object.__new__(ThreadPoolExecutor)
 SIGN_ON: tuple[Route, ...] = sign_on_routes(object.__new__(Services), Threads(_NO_THREAD, _NO_THREAD, _NO_THREAD))
-SIGN_ON_ROUTES = 37
+SIGN_ON_ROUTES = 38
 
 # What a holder of a key is told who asks with nothing at hand, where that is an error.
 NOT_READY = {

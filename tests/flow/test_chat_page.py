@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,41 @@ def test_whoever_is_disabled_is_out_of_the_page_at_once(page: ChatPage) -> None:
     wait_until(lambda: bert.sends("GET", "/api/v1/auths/").status == 401, 10, "the page's refusal")
     again = Browser(page.sign_on).sign_in("bert@example.com")
     assert again.status == 403, "sign-on lets nobody in who is shut out"
+
+
+def test_whoever_is_removed_leaves_nothing_on_the_page(page: ChatPage) -> None:
+    page.sign_on.person("emil")
+    emil = Visitor(page, Browser(page.sign_on))
+    emil.enters("emil@example.com")
+    mine = str(emil.sends("GET", "/api/v1/auths/").json["id"])
+    chat = {"title": "Secret", "models": ["chat"], "messages": [], "history": {"messages": {}, "currentId": None}}
+    assert emil.sends("POST", "/api/v1/chats/new", {"chat": chat}).status == 200
+    assert emil.sends("POST", "/api/v1/folders/", {"name": "Private"}).status == 200
+    prompt = {"command": "mine", "name": "Mine", "content": "Say so."}
+    assert emil.sends("POST", "/api/v1/prompts/create", prompt).status == 200
+    collection = {"name": "Mine", "description": "", "access_grants": []}
+    base = emil.sends("POST", "/api/v1/knowledge/create", collection).json["id"]
+    file = emil.uploads("secret.txt", PARKING)
+    assert emil.sends("POST", f"/api/v1/knowledge/{base}/file/add", {"file_id": file}).status == 200
+    assert {"chat", "file", "folder", "knowledge", "prompt"} <= rows_of(page, mine).keys()
+    removed = page.sign_on.box.document("users", "remove", "emil", "--yes")
+    assert (removed["conversations"], removed["documents"]) == (1, 1)
+    wait_until(lambda: not rows_of(page, mine), 60, "the end of what they kept")
+    assert list((page.sign_on.box.state / "chat/uploads").glob("*secret.txt")) == []
+
+
+def rows_of(page: ChatPage, user: str) -> dict[str, int]:
+    """In which tables of the page there are rows of somebody, and how many."""
+    with closing(sqlite3.connect(page.sign_on.box.state / "chat/webui.db")) as opened:
+        tables = [name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {name: [row[1] for row in opened.execute(f'PRAGMA table_info("{name}")')] for name in tables}
+        found = {
+            name: int(opened.execute(f'SELECT count(*) FROM "{name}" WHERE user_id = ?', (user,)).fetchone()[0])
+            for name in tables
+            if "user_id" in columns[name]
+        }
+        found["user"] = int(opened.execute("SELECT count(*) FROM user WHERE id = ?", (user,)).fetchone()[0])
+        return {name: count for name, count in found.items() if count}
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

@@ -77,6 +77,32 @@ def test_whose_password_it_is_and_what_follows(server: FakeDirectory, terms: Dir
     assert DirectoryClient(terms).still_there([who.subject, gone]) == {who.subject: True, gone: False}
 
 
+def test_a_group_counts_that_somebody_is_in_by_another_group(server: FakeDirectory, terms: Directory) -> None:
+    sales, field, south = (f"cn={name},ou=groups,dc=example,dc=com" for name in ("sales", "field", "south (EU)"))
+    # The last one is in a circle, as groups in Active Directory may be.
+    groups = {field: {"memberOf": [sales]}, south: {"memberOf": [field]}, sales: {"memberOf": [south]}}
+    people = entry("anna", memberOf=[south]) | entry("ben", 1, memberOf=["cn=other"])
+
+    def found(login: str, kind: Directory = terms) -> frozenset[str]:
+        who = DirectoryClient(kind).prove(f"{login}@example.com", PASSWORD)
+        assert who is not None
+        return who.groups
+
+    server.do(people | groups)
+    assert (found("anna"), found("ben")) == (frozenset({"sales"}), frozenset())
+    assert found("anna", replace(terms, nested_groups=False)) == frozenset()
+    server.asked()
+    DirectoryClient(terms).prove("anna@example.com", "wrong")
+    assert [one[0] for one in server.asked()] == ["bind", "search", "bind"], "only whoever is proved is looked up so"
+    # One that does not know the rule lets people in by what stands in their entry, and the check says so.
+    server.do(entry("anna", memberOf=[sales]) | groups, how="no rule")
+    assert found("anna") == {"sales"}
+    with pytest.raises(ApplianceError) as caught:
+        DirectoryClient(terms).check()
+    assert (caught.value.code, "groups in groups" in caught.value.sentence) == ("directory-refused", True)
+    DirectoryClient(replace(terms, nested_groups=False)).check()
+
+
 def test_nobody_is_proved_by_anything_else(server: FakeDirectory, terms: Directory) -> None:
     client = DirectoryClient(terms)
     off = entry("off", 2, userAccountControl=["514"])

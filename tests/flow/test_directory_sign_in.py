@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -14,12 +15,15 @@ from appliance.config.load import load
 from appliance.config.paths import Home
 from appliance.control.federation import directory_of
 from appliance.errors import ApplianceError
+from appliance.identity import vouching
 from appliance.identity.directory import DirectoryClient
 from appliance.identity.directory_sign_in import look_after
 from appliance.identity.pages import Pages
 from appliance.identity.services import Keys, Services
 from appliance.policy.roles import Role
+from appliance.store.schema import connect
 from appliance.store.sessions import Sessions, session
+from appliance.units import now_us
 from tests.flow.test_directory import PASSWORD as THERE
 from tests.flow.test_directory import entry
 from tests.support.box import Box
@@ -182,6 +186,31 @@ def test_whoever_is_back_need_not_wait_for_the_next_look(
     look_after(*services)
     server.do(entry("tom", 8))
     assert Browser(fed).sign_in("tom@example.com", THERE).location == "/"
+
+
+def test_a_directory_that_says_nothing_for_too_long_keeps_nobody_signed_in(
+    fed: SignOn, server: FakeDirectory, services: tuple[Services, DirectoryClient]
+) -> None:
+    parts, client = services
+    server.do(entry("vera", 10))
+    vera = Browser(fed)
+    assert vera.sign_in("vera@example.com", THERE).location == "/"
+    age(fed, 25)
+    look_after(parts, client)
+    assert vouching.look_after(parts) == 0, "the look has renewed it"
+    age(fed, 23)
+    assert vouching.look_after(parts) == 0
+    age(fed, 24)
+    assert vouching.look_after(parts) >= 1
+    assert vera.ask("GET", "/").location == "/sign-in"
+    with session(fed.box.state / "appliance.db") as opened:
+        assert people.shut_out(opened, people.find(opened, "vera")) == "", "nobody is shut out for it"
+
+
+def age(fed: SignOn, hours: int) -> None:
+    """It is so long since the directory was heard."""
+    with closing(connect(fed.box.state / "appliance.db")) as connection:
+        connection.execute("UPDATE foreign_account SET seen_at = ?", (now_us() - hours * 3_600_000_000 - 1,))
 
 
 def test_a_directory_that_is_down_shuts_nobody_out_and_others_sign_in(

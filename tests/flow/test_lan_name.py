@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.lan.announce import Name, address_now, name_from_json
+from appliance.lan.announce import Name, address_now, addresses_now, name_from_json
 from appliance.supervise.process import answers
 from appliance.supervise.spec import Probe
 from tests.support.box import environment, wait_until
@@ -30,17 +31,21 @@ begin() {
 }
 until_true() { for _ in $(seq 100); do "$@" && return; sleep 0.1; done; echo "told: never: $*"; exit 1; }
 found() { [ "$(avahi-resolve -4 -n "$1" 2>/dev/null | cut -f2)" = "$2" ]; }
+found6() { [ "$(avahi-resolve -6 -n "$1" 2>/dev/null | cut -f2)" = "$2" ]; }
 ready() { [ "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$1" http://x/health)" = 200 ]; }
 avahi() { avahi-daemon -f /run/avahi.conf --no-drop-root --no-rlimits --no-chroot -D; until_true avahi-daemon -c; }
 if [ "${1:-}" = other ]; then
   begin printer
   until_true ip link set d1 up 2>/dev/null
   ip addr add 10.77.0.7/24 dev d1
+  ip -6 addr add fd77::7/64 dev d1 nodad
   ip route add default dev d1
   avahi
   avahi-publish -a -R taken.local 10.77.0.7 &
   until_true found ai.local 10.77.0.5
   echo "told: the other machine finds it"
+  until_true found6 ai.local fd77::5
+  echo "told: and by IPv6"
   until_true found ai.local 10.77.0.9
   echo "told: the other machine finds it anew"
   sleep 60
@@ -53,6 +58,7 @@ until_true test "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/n
 ip link set d1 netns "$other"
 ip addr add 10.77.0.5/24 dev d0
 ip link set d0 up
+ip -6 addr add fd77::5/64 dev d0 nodad
 ip route add default dev d0
 avahi
 told() { printf '{"host": "%s", "address": "", "socket": "/run/%s", "program": "avahi-publish"}' "$1" "$1"; }
@@ -154,6 +160,22 @@ def test_until_avahi_has_said_so_it_is_not_ready(tmp_path: Path) -> None:
 
 def test_the_address_of_this_machine_is_no_loopback() -> None:
     assert not address_now().startswith("127.")
+    found = [ipaddress.ip_address(one) for one in addresses_now()]
+    assert not [one for one in found if one.is_loopback or (one.version == 6 and one.is_link_local)]
+
+
+def test_the_second_address_may_fail_and_the_first_may_not(tmp_path: Path) -> None:
+    """What is told are the addresses of this machine; where it has no IPv6, there is no second one to fail."""
+    fails = 'case "$4" in *:*) echo "Failed to add address: Not supported"; exit 1;; esac'
+    told = Told(tmp_path, f"{fails}\necho Established under name \\'ai.local\\'\nexec sleep 600")
+    told.start("")
+    wait_until(told.ready, 30, "readiness")
+    wait_until(lambda: len((tmp_path / "asked").read_text().splitlines()) == len(addresses_now()), 30, "all of them")
+    assert (tmp_path / "asked").read_text().splitlines() == [f"-a -R ai.local {one}" for one in addresses_now()]
+    assert told.process is not None
+    assert told.process.poll() is None
+    told.process.send_signal(signal.SIGTERM)
+    assert told.process.wait(20) == 0
 
 
 @pytest.mark.slow
@@ -172,6 +194,7 @@ def test_another_machine_finds_it_follows_it_and_keeps_its_own_name(tmp_path: Pa
     told = [line for line in done.stdout.splitlines() if line.startswith("told: ")]
     assert "told: ready" in told, done.stdout + done.stderr
     assert "told: the other machine finds it" in told, done.stdout + done.stderr
+    assert "told: and by IPv6" in told, done.stdout + done.stderr
     assert "told: the other machine finds it anew" in told
     assert "told: it follows the address" in told
     assert any("Error (name-taken): Another machine on the network is called taken.local." in line for line in told)

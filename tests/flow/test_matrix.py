@@ -12,7 +12,6 @@ import pytest
 from appliance.identity.pages import Pages
 from appliance.policy.roles import Role
 from tests.support.access import (
-    AT_GATEWAY,
     AT_THE_FORM,
     CARDS,
     GATEWAY,
@@ -24,6 +23,7 @@ from tests.support.access import (
     Door,
     Kind,
     State,
+    at_gateway,
 )
 from tests.support.box import Box, bodies, wait_until
 from tests.support.engines import FakeEngine
@@ -63,16 +63,10 @@ def hands(tmp_path_factory: pytest.TempPathFactory, fake_engine: FakeEngine) -> 
 
 @pytest.mark.parametrize("card", CARDS, ids=named)
 def test_the_gateway_lets_in_whom_the_table_names(hands: Hands, card: Card) -> None:
-    refusal = AT_GATEWAY[card[1:]]
-    expected = {name: "" if door is Door.OPEN else refusal or code for name, (door, code) in GATEWAY.items()}
-    shown = hands.cards[card]
-    headers = {"cookie": f"appliance-session={shown}"} if card[1] is Kind.COOKIE else {}
-    if shown and not headers:
-        headers = {"authorization": f"Bearer {shown}"}
-    assert at_gateway(hands.sign_on.box, headers) == expected
+    assert asked(hands.sign_on.box, hands.headers(card)) == at_gateway(card)
 
 
-def at_gateway(box: Box, headers: dict[str, str]) -> dict[str, str]:
+def asked(box: Box, headers: dict[str, str]) -> dict[str, str]:
     """What every route says, by its code; empty where it answers."""
     found: dict[str, str] = {}
     connection = http.client.HTTPConnection("127.0.0.1", box.port, timeout=60)
@@ -127,10 +121,9 @@ def good_for(card: Card) -> frozenset[Door]:
 
 def holding(hands: Hands, card: Card) -> Browser:
     """A browser, or a program, that shows a card."""
-    shown = hands.cards[card]
     if card[1] is Kind.COOKIE:
-        return Browser(hands.sign_on, {"appliance-session": shown})
-    return Browser(hands.sign_on, headers={"Authorization": f"Bearer {shown}"} if shown else {})
+        return Browser(hands.sign_on, {"appliance-session": hands.cards[card]})
+    return Browser(hands.sign_on, headers=hands.headers(card))
 
 
 def is_let_in(browser: Browser, name: str) -> bool:
@@ -153,10 +146,7 @@ def is_let_in(browser: Browser, name: str) -> bool:
 
 @pytest.mark.parametrize("card", CARDS, ids=named)
 def test_a_door_that_is_open_is_so_for_everybody(hands: Hands, card: Card) -> None:
-    shown = hands.cards[card]
-    headers = {"Cookie": f"appliance-session={shown}"} if card[1] is Kind.COOKIE else {}
-    if shown and not headers:
-        headers = {"Authorization": f"Bearer {shown}"}
+    headers = hands.headers(card)
     for name, door in SIGN_ON.items():
         if door is not Door.OPEN:
             continue
@@ -181,7 +171,7 @@ def test_a_program_gets_a_code_only_of_who_is_signed_in(hands: Hands, role: Role
 
 @pytest.mark.parametrize(("role", "state"), PERSONS, ids=str)
 def test_a_program_is_told_truly_whether_a_token_is_good(hands: Hands, role: Role, state: State) -> None:
-    for program, kind in ((hands.wiki, Kind.BROWSER), (hands.wiki, Kind.REFRESH)):
+    for program, kind in ((hands.wiki, Kind.BROWSER), (hands.wiki, Kind.REFRESH), (hands.chat, Kind.CHAT)):
         assert program.active(hands.cards[role, kind, state]) is (state is State.ACTIVE)
         stranger = Program(hands.sign_on, hands.robot.about)
         assert not stranger.active(hands.cards[role, kind, state])

@@ -18,11 +18,11 @@ from appliance.accounts.tables import ApiKey
 from appliance.config.paths import find_home
 from appliance.store.sessions import session
 from appliance.units import now_us
-from tests.flow.test_chat_identity import registered, voucher
 from tests.flow.test_sign_on_devices import begin, look
 from tests.support.box import Box, ask, wait_until
 from tests.support.engines import FakeEngine
 from tests.support.sign_on import Browser, Program, SignOn
+from tests.support.vouching import registered, voucher
 
 REDIRECT = "http://127.0.0.1:9/callback"
 WITHIN_S = 2.0

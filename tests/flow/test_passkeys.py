@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from appliance.accounts import links
 from appliance.policy.roles import Role
 from appliance.store.schema import connect
+from appliance.units import now_us
 from tests.flow.test_own_account import age, signed_in
+from tests.flow.test_sign_on_pages import link
 from tests.support.authenticator import PRESENT, Authenticator
 from tests.support.box import Box
 from tests.support.sign_on import Browser, Program, Said, SignOn, claims
@@ -78,6 +81,43 @@ def test_a_passkey_signs_in_without_a_password_until_it_is_removed(sign_on: Sign
     assert Browser(sign_on).sign_in("pia@example.com").location == "/"
     assert [one["facts"]["name"] for one in sign_on.events("passkey-added")] == ["My phone"]
     assert [one["actor"] for one in sign_on.events("passkey-removed")] == ["pia"]
+
+
+def test_whoever_comes_from_elsewhere_must_have_been_vouched_for_there_lately(sign_on: SignOn) -> None:
+    _, device = with_passkey(sign_on, "petra")
+    with closing(connect(sign_on.box.state / "appliance.db")) as connection:
+        connection.execute("UPDATE person SET password = '' WHERE login = 'petra'")
+        connection.execute(
+            "INSERT INTO foreign_account (source, subject, person_id, linked_at, seen_at)"
+            " SELECT 'https://login.example.com', 'petra', id, 1, 1 FROM person WHERE login = 'petra'"
+        )
+    said = use(Browser(sign_on), device)
+    assert (said.status, "with your company&#39;s account" in said.text) == (403, True)
+    assert sign_on.alive("petra@example.com") == 1, "the one from before"
+    with closing(connect(sign_on.box.state / "appliance.db")) as connection:
+        connection.execute("UPDATE foreign_account SET seen_at = ?", (now_us(),))
+    assert use(Browser(sign_on), device).location == "/"
+
+
+def test_the_first_owner_takes_a_passkey_along(sign_on: SignOn) -> None:
+    password = "sieben blaue Gabeln warten"
+    assert "Save, and add a passkey now" not in Browser(sign_on).get(link(sign_on, "olga", links.RESET)).text
+    # As long as nobody owns it.
+    with closing(connect(sign_on.box.state / "appliance.db")) as connection:
+        connection.execute("UPDATE person SET password = '' WHERE login = 'olga'")
+    at, browser = link(sign_on, "", links.OWNER), Browser(sign_on)
+    page = browser.get(at)
+    said = browser.fill(
+        page, at, name="Otto", email="otto@example.com", password=password, again=password, then="passkey"
+    )
+    assert said.location == "/account/passkey?then=chat"
+    page = browser.get(said.location)
+    assert '<a href="/">Later</a>' in page.text
+    device = Authenticator(ORIGIN, HOST)
+    assert browser.fill(page, "/account/passkey", credential="{}").text.count('name="then" value="chat"') == 1
+    said = browser.fill(page, "/account/passkey", credential=device.create(wanted(page)), name="Key")
+    assert said.location == "/", "on to the chat"
+    assert use(Browser(sign_on), device).location == "/"
 
 
 def test_a_program_is_told_that_it_was_a_passkey(sign_on: SignOn) -> None:

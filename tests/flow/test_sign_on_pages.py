@@ -130,6 +130,33 @@ def test_a_page_speaks_the_browsers_language(sign_on: SignOn, wish: str, word: s
     assert f'<html lang="{said.headers["content-language"]}">' in said.text
 
 
+def test_the_language_that_somebody_chooses_stays(sign_on: SignOn) -> None:
+    sign_on.person("lara")
+    browser = Browser(sign_on, headers={"Accept-Language": "en"})
+    page = browser.get("/sign-in?to=%2Fdevice")
+    assert '<button name="language" value="de" lang="de">Deutsch</button>' in page.text
+    assert 'value="en"' not in page.text, "the one that it speaks already is not offered"
+    said = browser.fill(page, "/language", language="de")
+    assert (said.status, said.location) == (303, "/sign-in?to=%2Fdevice")
+    assert "Max-Age=" in said.cookies[0]
+    german = browser.get(said.location)
+    assert ("<h1>Anmelden</h1>" in german.text, german.headers["content-language"]) == (True, "de")
+    assert browser.ask("GET", "/no-such-page").text.count("Diese Seite gibt es nicht") == 1
+    assert browser.fill(german, "/sign-in", email="lara@example.com", password=PASSWORD).location == "/device"
+    account = browser.get("/account")
+    assert "Wo Sie angemeldet sind" in account.text
+    said = browser.fill(account, "/language", language="en")
+    assert said.location == "/account"
+    assert "Where you are signed in" in browser.get("/account").text
+    # Nothing but what there is, only by a form of ours, and nobody is sent elsewhere.
+    for wrong in ("xx", "../en", "de\r\nX: y"):
+        assert browser.fill(account, "/language", language=wrong).cookies == []
+    assert browser.fill(page, "/language", language="en", to="https://evil.example/").location == "/sign-in"
+    assert Browser(sign_on).ask("POST", "/language", {"language": "de"}).status == 403
+    browser.cookies["appliance-language"] = "klingon"
+    assert "<h1>Sign in</h1>" in browser.ask("GET", "/sign-in").text
+
+
 def test_cookies_are_out_of_reach_of_scripts_and_other_sites(sign_on: SignOn) -> None:
     said: list[Said] = []
     browser = Browser(sign_on)

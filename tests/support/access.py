@@ -18,6 +18,8 @@ class Kind(StrEnum):
     KEY = "API key"
     BROWSER = "access token, by browser"
     DEVICE = "access token, of a device"
+    CHAT = "access token, by the chat page"
+    PAGE = "the chat page's key and its word"
     PROGRAM = "access token, of a program"
     COOKIE = "session cookie"
     ID_TOKEN = "id token"
@@ -33,7 +35,8 @@ class Kind(StrEnum):
 class State(StrEnum):
     """How it is with whoever shows it, or with what is shown.
 
-    `ENDED` is revoked, given back, signed out or used; `ELSEWHERE` is signed by us for somebody else than the gateway.
+    `ENDED` is revoked, given back, signed out or used; `ELSEWHERE` is signed by us for somebody else than the gateway;
+    `FORGED` is signed by somebody else; `PROXY` is shown from another machine, by a proxy on this one.
     """
 
     ACTIVE = "active"
@@ -43,6 +46,8 @@ class State(StrEnum):
     EXPIRED = "expired"
     ENDED = "ended"
     ELSEWHERE = "other audience"
+    FORGED = "other signature"
+    PROXY = "by a proxy"
 
 
 class Door(StrEnum):
@@ -110,6 +115,7 @@ SIGN_ON: Final[dict[str, Door]] = {
     "GET /sign-in/from/{id}": Door.OPEN,
     "GET /sign-out": Door.OPEN,
     "POST /sign-out": Door.OPEN,
+    "POST /language": Door.OPEN,
     "GET /account": Door.SIGNED_IN,
     "POST /account/password": Door.SIGNED_IN,
     "POST /account/sign-out-others": Door.SIGNED_IN,
@@ -140,7 +146,7 @@ AT_GATEWAY: Final[dict[tuple[Kind, State], str]] = {
     (Kind.KEY, State.ENDED): _GONE,
     **{
         (kind, state): code
-        for kind in (Kind.BROWSER, Kind.DEVICE)
+        for kind in (Kind.BROWSER, Kind.DEVICE, Kind.CHAT)
         for state, code in {
             State.ACTIVE: "",
             State.SUSPENDED: _GONE,
@@ -151,6 +157,17 @@ AT_GATEWAY: Final[dict[tuple[Kind, State], str]] = {
             State.ELSEWHERE: _GONE,
         }.items()
     },
+    (Kind.CHAT, State.FORGED): _GONE,
+    # Whom it asks for is somebody with an account, or not; whether they are signed in just now is not asked.
+    (Kind.PAGE, State.ACTIVE): "",
+    (Kind.PAGE, State.SUSPENDED): "suspended",
+    (Kind.PAGE, State.TEAM): "suspended",
+    (Kind.PAGE, State.REMOVED): _GONE,
+    (Kind.PAGE, State.EXPIRED): _GONE,
+    (Kind.PAGE, State.ENDED): "",
+    (Kind.PAGE, State.ELSEWHERE): _GONE,
+    (Kind.PAGE, State.FORGED): _GONE,
+    (Kind.PAGE, State.PROXY): _GONE,
     (Kind.PROGRAM, State.ACTIVE): "",
     (Kind.PROGRAM, State.EXPIRED): "key-expired",
     (Kind.PROGRAM, State.ENDED): _GONE,
@@ -162,6 +179,8 @@ AT_GATEWAY: Final[dict[tuple[Kind, State], str]] = {
     (Kind.NONE, State.ACTIVE): "key-missing",
     (Kind.GARBAGE, State.ACTIVE): _GONE,
 }
+# What is good at some of the gateway's doors only: at all others it is refused, whoever shows it.
+ONLY_AT: Final = {Kind.PAGE: frozenset({"POST /v1/embeddings", "POST /v1/rerank"})}
 # These are not of a person, so no role has them.
 OF_NOBODY: Final = frozenset({Kind.PROGRAM, Kind.SECRET, Kind.NONE, Kind.GARBAGE})
 
@@ -175,6 +194,15 @@ def roles_of(kind: Kind) -> tuple[Role | None, ...]:
     return tuple(Role) if kind is Kind.KEY else PEOPLE
 
 
+def at_gateway(card: Card) -> dict[str, str]:
+    """What every route of the gateway says to a card, by its code; empty where it answers."""
+    refusal, good_at = AT_GATEWAY[card[1:]], ONLY_AT.get(card[1], frozenset(GATEWAY))
+    return {
+        name: "" if door is Door.OPEN else _GONE if name not in good_at else refusal or code
+        for name, (door, code) in GATEWAY.items()
+    }
+
+
 CARDS: list[Card] = [(role, kind, state) for kind, state in AT_GATEWAY for role in roles_of(kind)]
 
 # What somebody's own is good for in sign-on, while they are active. In every other state, for nothing.
@@ -182,6 +210,8 @@ GOOD_FOR: Final[dict[Kind, frozenset[Door]]] = {
     Kind.KEY: frozenset(),
     Kind.BROWSER: frozenset({Door.BEARER}),
     Kind.DEVICE: frozenset({Door.BEARER}),
+    Kind.CHAT: frozenset({Door.BEARER}),
+    Kind.PAGE: frozenset(),
     Kind.PROGRAM: frozenset(),
     Kind.COOKIE: frozenset({Door.SIGNED_IN}),
     Kind.ID_TOKEN: frozenset(),

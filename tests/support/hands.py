@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from joserfc import jwt
+from joserfc.jwk import RSAKey
 from sqlmodel import Session
 
-from appliance.accounts import clients, keys, links, people, suspension
+from appliance.accounts import chat_secrets, clients, keys, links, people, suspension
 from appliance.accounts.sign_on_tables import SignOn as SignOnRow
 from appliance.accounts.sign_on_tables import TokenFamily
 from appliance.accounts.tables import ApiKey
@@ -20,21 +21,34 @@ from appliance.policy.roles import Role
 from appliance.store.sessions import session
 from tests.support.access import OF_PEOPLE, PEOPLE, Card, Kind, State
 from tests.support.sign_on import Browser, Program, SignOn, claims
+from tests.support.vouching import registered, voucher
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass
 class Hands:
-    """What everybody holds: `cards` by role, kind and state. `logins` and `browsers` by role and state."""
+    """What everybody holds: `cards` by role, kind and state. `logins` and `browsers` by role and state.
+
+    `words` are headers that a card is shown with.
+    """
 
     sign_on: SignOn
     wiki: Program
     tool: Program
     robot: Program
+    chat: Program
     cards: dict[Card, str] = field(default_factory=dict)
     browsers: dict[tuple[Role, State], Browser] = field(default_factory=dict)
     key_ids: dict[tuple[Role, State], str] = field(default_factory=dict)
+    words: dict[Card, dict[str, str]] = field(default_factory=dict)
+
+    def headers(self, card: Card) -> dict[str, str]:
+        """What is sent by whoever shows a card: it stands where its kind belongs."""
+        shown = self.cards[card]
+        if card[1] is Kind.COOKIE:
+            return {"Cookie": f"appliance-session={shown}"}
+        return {**({"Authorization": f"Bearer {shown}"} if shown else {}), **self.words.get(card, {})}
 
     def email(self, role: Role, state: State) -> str:
         """The address of whoever has a role and is in a state."""
@@ -54,6 +68,7 @@ def deal(sign_on: SignOn) -> Hands:
         Program(sign_on, sign_on.client("Wiki", redirects=[redirect])),
         Program(sign_on, sign_on.client("Tool", flows=["device"], public=True)),
         Program(sign_on, sign_on.client("Robot", flows=["service", "device"])),
+        registered(sign_on),
     )
     for role in Role:
         for state in OF_PEOPLE:
@@ -63,12 +78,17 @@ def deal(sign_on: SignOn) -> Hands:
         for role in Role:
             for state in OF_PEOPLE:
                 _bring(hands, opened, role, state)
+    key = RSAKey.generate_key(2048)
     for role in PEOPLE:
         _give_back(hands, role)
-        for kind in (Kind.BROWSER, Kind.DEVICE):
+        for kind in (Kind.BROWSER, Kind.DEVICE, Kind.CHAT):
             hands.cards[role, kind, State.ELSEWHERE] = forged(
                 sign_on, hands.cards[role, kind, State.ACTIVE], aud="urn:appliance:elsewhere"
             )
+        hands.cards[role, Kind.CHAT, State.FORGED] = forged(
+            sign_on, hands.cards[role, Kind.CHAT, State.ACTIVE], key=key
+        )
+        _vouch(hands, role)
     return hands
 
 
@@ -86,13 +106,14 @@ def _one(hands: Hands, role: Role, state: State) -> None:
         return
     browser = hands.browsers[role, state] = Browser(sign_on)
     assert browser.sign_in(hands.email(role, state)).location == "/"
-    said, device = hands.wiki.tokens(browser), let_in(hands.tool, browser)
+    said, device, chat = hands.wiki.tokens(browser), let_in(hands.tool, browser), hands.chat.tokens(browser)
     hands.cards |= {
         (role, Kind.BROWSER, state): said["access_token"],
         (role, Kind.ID_TOKEN, state): said["id_token"],
         (role, Kind.REFRESH, state): said["refresh_token"],
         (role, Kind.DEVICE, state): device["access_token"],
         (role, Kind.DEVICE_REFRESH, state): device["refresh_token"],
+        (role, Kind.CHAT, state): chat["access_token"],
         (role, Kind.COOKIE, state): browser.cookies["appliance-session"],
     }
 
@@ -138,7 +159,7 @@ def _let_expire(hands: Hands, opened: Session, role: Role) -> None:
     links.find(opened, hands.cards[role, Kind.LINK, State.EXPIRED])[0].expires_at = 1
     if role not in PEOPLE:
         return
-    for kind in (Kind.BROWSER, Kind.DEVICE):
+    for kind in (Kind.BROWSER, Kind.DEVICE, Kind.CHAT):
         token = hands.cards[role, kind, State.EXPIRED]
         said = claims(token)
         opened.get_one(TokenFamily, said["family"]).expires_at = 1
@@ -149,12 +170,29 @@ def _let_expire(hands: Hands, opened: Session, role: Role) -> None:
 
 def _give_back(hands: Hands, role: Role) -> None:
     """Tokens are given back by the programs that hold them, and the browser signs out."""
-    for program, kind in ((hands.wiki, Kind.BROWSER), (hands.tool, Kind.DEVICE)):
+    for program, kind in ((hands.wiki, Kind.BROWSER), (hands.tool, Kind.DEVICE), (hands.chat, Kind.CHAT)):
         sent = {"token": hands.cards[role, kind, State.ENDED], "client_id": program.about["id"]}
         secret = {"client_secret": program.about["secret"]} if program.about["secret"] else {}
         assert hands.sign_on.ask("POST", "/revoke", sent | secret).status == 200
     browser = hands.browsers[role, State.ENDED]
     assert browser.fill(browser.get("/"), "/sign-out", decision="yes").status == 200
+
+
+def _vouch(hands: Hands, role: Role) -> None:
+    """The chat page's own key, with its word for whoever has a role and is in a state, or with one that is not good."""
+    known = chat_secrets.ensure(find_home(hands.sign_on.box.config, hands.sign_on.box.state))
+    now, email = int(time.time()), hands.email(role, State.ACTIVE)
+    other = replace(known, user_header=known.client)
+    words = {state: voucher(known, hands.email(role, state), exp=now + 3600) for state in OF_PEOPLE}
+    words |= {
+        State.EXPIRED: voucher(known, email, exp=now - 1),
+        State.ELSEWHERE: voucher(known, email, iss="another-page"),
+        State.FORGED: voucher(other, email, exp=now + 3600),
+        State.PROXY: {**words[State.ACTIVE], "X-Forwarded-For": "192.168.1.7"},
+    }
+    for state, word in words.items():
+        hands.cards[role, Kind.PAGE, state] = known.service_key
+        hands.words[role, Kind.PAGE, state] = word
 
 
 def let_in(tool: Program, browser: Browser) -> dict[str, Any]:

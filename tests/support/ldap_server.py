@@ -23,9 +23,10 @@ from tests.support.box import environment
 BIND, SEARCH, EXTENDED = 0x60, 0x63, 0x77
 BOUND, FOUND, SEARCHED, REFERENCE, DONE = 0x61, 0x64, 0x65, 0x73, 0x78
 INTEGER, STRING, ENUMERATED, SEQUENCE, SET = 0x02, 0x04, 0x0A, 0x30, 0x31
-AND, OR, NOT, EQUAL, PART, PRESENT = 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0x87
+AND, OR, NOT, EQUAL, PART, PRESENT, RULE = 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0x87, 0xA9
+IN_CHAIN = b"1.2.840.113556.1.4.1941"
 BINDER, BINDER_PASSWORD = "cn=appliance,dc=example,dc=com", "look people up"
-OK, OPERATIONS, REFERRAL, NO_SUCH, BAD_PASSWORD = 0, 1, 10, 32, 49
+OK, OPERATIONS, REFERRAL, NOT_THE_RULE, NO_SUCH, BAD_PASSWORD = 0, 1, 10, 18, 32, 49
 
 
 class World:
@@ -107,6 +108,8 @@ class Ldap(socketserver.BaseRequestHandler):
         elif World.how == "refers":
             self.refer(number)
             self.answer(number, SEARCHED, OK)
+        elif filter[0] == RULE:
+            self.chain(number, base, dict(parts(filter[1])))
         elif base != "ou=people,dc=example,dc=com":
             self.answer(number, SEARCHED, NO_SUCH)
         else:
@@ -115,6 +118,21 @@ class Ldap(socketserver.BaseRequestHandler):
             for dn, entry in found[:limit]:
                 self.entry(number, dn, entry)
             self.answer(number, SEARCHED, OK if len(found) <= limit else 4)
+
+    def chain(self, number: int, base: str, asked: dict[int, bytes]) -> None:
+        """Whether one entry is in a group, by whichever way: as Active Directory does it, and others do not."""
+        if World.how == "no rule":
+            self.answer(number, SEARCHED, NOT_THE_RULE)
+            return
+        assert (asked[0x81], asked[0x82]) == (IN_CHAIN, b"memberOf"), asked
+        known, left = set[str](), [base]
+        while left:
+            more = World.entries.get(left.pop(), {}).get("memberOf", [])
+            left += [one for one in more if one not in known]
+            known |= set(more)
+        if same(asked[0x83].decode()) in {same(one) for one in known}:
+            self.entry(number, base, {})
+        self.answer(number, SEARCHED, OK if base in World.entries else NO_SUCH)
 
     def entry(self, number: int, dn: str, entry: dict[str, list[str]]) -> None:
         """Send one entry, but for its password."""
@@ -142,6 +160,11 @@ def ber(tag: int, *content: bytes) -> bytes:
     """A piece of BER."""
     whole = b"".join(content)
     return bytes([tag, 0x84]) + len(whole).to_bytes(4, "big") + whole
+
+
+def same(dn: str) -> str:
+    """A DN as it is compared."""
+    return ",".join(part.strip() for part in dn.lower().split(","))
 
 
 def raw(value: str) -> bytes:
