@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from appliance.chat.changes import shorten
 from appliance.downloads.packages import install_locked
 from appliance.errors import ApplianceError
 from appliance.store.locks import Lock
@@ -51,6 +52,8 @@ def install(cache: Path, progress: Progress) -> Path:
     """
     folder = _folder(cache)
     if (folder / _READY).exists():
+        # One that an earlier release of ours made has the long list of changes.
+        shorten(find(cache))
         return find(cache)
     cache.mkdir(parents=True, exist_ok=True)
     lock = Lock(cache / "openwebui.lock")
@@ -75,6 +78,7 @@ def _make(folder: Path, progress: Progress) -> None:
         raise _impossible(f"{python} cannot make an environment")
     progress("Fetching and unpacking Open WebUI (0.3 GB, 1.2 GB unpacked)", 0, 0)
     install_locked(_lock(), folder / "bin" / "python")
+    shorten(folder / "bin" / "python")
     (folder / _READY).touch()
 
 
