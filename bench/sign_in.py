@@ -4,8 +4,8 @@
 
 Starts a box with sign-on in front of the fake engine, which sends a chunk every 25 ms, so that whatever else is between
 two of them is ours. In each round four answers stream through the gateway for ten seconds while nobody signs in, and
-for ten more while the fifty do, spread evenly: each in a browser of their own, from the program's first request over the
-page and the password (hashed with argon2id, as always) to the tokens for the code.
+for ten more while the fifty do, spread evenly: each in a browser of their own, from the program's first request over
+the page and the password (hashed with argon2id, as always) to the tokens for the code.
 
 Exit status: 0 both limits kept, 1 one broken, 2 nothing could be measured.
 """

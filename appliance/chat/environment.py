@@ -57,7 +57,7 @@ def variables(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
         **_sign_on(terms, secrets),
         **_documents(terms, secrets),
         **_people(),
-        "CONTENT_SECURITY_POLICY": _policy(terms.origin),
+        "CONTENT_SECURITY_POLICY": content_policy(terms.origin),
     }
 
 
@@ -242,7 +242,7 @@ def redirect_uri(origin: str) -> str:
     return f"{origin}/oauth/oidc/callback"
 
 
-def _policy(origin: str) -> str:
+def content_policy(origin: str) -> str:
     """What its pages may load: only what comes from here. It needs scripts in its pages, and runs code of people."""
     socket = origin.replace("http", "ws", 1)
     return "; ".join(

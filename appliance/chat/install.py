@@ -31,12 +31,25 @@ def find(cache: Path) -> Path:
     """The Python of the installed chat page. Raises chat-page-missing."""
     python = _folder(cache) / "bin" / "python"
     if not (_folder(cache) / _READY).exists():
-        raise ApplianceError(
-            "chat-page-missing",
-            "The chat page is switched on, but not installed.",
-            "Run: appliance chat-page install",
-        )
+        raise _missing()
     return python
+
+
+def _missing() -> ApplianceError:
+    return ApplianceError(
+        "chat-page-missing", "The chat page is switched on, but not installed.", "Run: appliance chat-page install"
+    )
+
+
+def frontend(python: Path) -> Path:
+    """The folder of the pages and programs that browsers get, of the chat page whose Python this is.
+
+    Raises chat-page-missing where a part of it is gone.
+    """
+    found = next((python.parent.parent / "lib").glob("python*/site-packages/open_webui/frontend"), None)
+    if found is None:
+        raise _missing()
+    return found
 
 
 def version() -> str:
