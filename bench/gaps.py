@@ -40,7 +40,7 @@ def read(port: int, key: str, streams: int, seconds: float) -> dict[str, Any]:
                 data, now = sock.recv(1 << 16), time.monotonic()
                 events = data.count(_EVENT)
                 before = seen.get(sock, 0)
-                if not data or (not before and not data.startswith(b"HTTP/1.1 200")):
+                if not data or (sock not in seen and not data.startswith(b"HTTP/1.1 200")):
                     failed.append(data[:200].decode(errors="replace") or "a stream ended early")
                     break
                 seen[sock] = before + events

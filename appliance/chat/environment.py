@@ -84,6 +84,8 @@ def _place(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
         "FORWARDED_ALLOW_IPS": "127.0.0.1",
         "WEBUI_SESSION_COOKIE_SECURE": secure,
         "WEBUI_AUTH_COOKIE_SECURE": secure,
+        # Whoever has no encryption is on this machine: to pack what never leaves it only takes time.
+        "ENABLE_COMPRESSION_MIDDLEWARE": secure,
         "WEBUI_SESSION_COOKIE_SAME_SITE": "lax",
         # What is written here counts at every start; else the first start's values would count for ever.
         "ENABLE_PERSISTENT_CONFIG": "false",

@@ -26,6 +26,8 @@ _TRY_S: Final = "5s"
 # Files of the chat page whose names change with their content, and how long browsers keep them: a year.
 _ASSETS: Final = "/_app/immutable/*"
 _KEPT: Final = "public, max-age=31536000, immutable"
+# Where the chat page sends whoever is to sign in, and what an answer says that is good for this visit only.
+_STRANGER: Final[dict[str, list[str]]] = {"Location": ["/oauth/oidc/login"], "Cache-Control": ["no-store"]}
 # Answers under way when it is told to end.
 _GRACE_S: Final = "5s"
 
@@ -146,6 +148,7 @@ def _page(lan: LanSettings, site: Site) -> list[Json]:
     if site.chat:
         texts.append(_too_large(site.largest))
         texts += [_assets(site)] if site.assets else []
+        texts.append(_to_sign_on())
         rest = _route(None, _framed(), _limit(site.largest), *_foreign_cookies(), _proxy(site.chat, "3s"))
     return [_host(lan, [api, *texts, rest])]
 
@@ -167,6 +170,20 @@ def _plain(lan: LanSettings, site: Site) -> list[Json]:
 def _lost(lan: LanSettings) -> list[Json]:
     """By any name but ours nothing is served: a page of somebody else's may have been made to resolve to us."""
     return [{"handle": [_no_name(), _answer(421, f"This is {lan.host}.\n")]}]
+
+
+def _to_sign_on() -> Json:
+    """Whoever comes without being signed in is sent to sign-on at once.
+
+    The page's programs would do the same, but a browser would have to load and start them all for that, and then again.
+    """
+    stranger = {
+        "method": ["GET"],
+        "path": ["/"],
+        "expression": "{http.request.uri.query} == ''",
+        "not": [{"header_regexp": {"Cookie": {"pattern": r"(?:^|;\s*)token="}}}],
+    }
+    return {"match": [stranger], "handle": [_answer(302, "", more=_STRANGER)], "terminal": True}
 
 
 def _assets(site: Site) -> Json:

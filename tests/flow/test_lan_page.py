@@ -105,6 +105,27 @@ def test_what_is_not_among_them_is_not_there_and_nobody_remembers_that(network: 
     assert "immutable" not in said.headers.get("cache-control", "")
 
 
+@pytest.mark.parametrize(
+    ("path", "cookie", "sent"),
+    [
+        ("/", "", True),
+        ("/", "theme=dark; mytoken=1", True),
+        ("/", "theme=dark; token=abc", False),
+        ("/", "token=abc", False),
+        ("/?q=hello", "", False),
+        ("/c/a-conversation", "", False),
+        ("/auth", "", False),
+    ],
+)
+def test_whoever_comes_without_being_signed_in_is_sent_to_sign_on_at_once(
+    network: Network, path: str, cookie: str, sent: bool
+) -> None:
+    said = network.ask("GET", path, headers={"Cookie": cookie} if cookie else {})
+    assert (said.status == 302) is sent
+    if sent:
+        assert (said.location, said.headers["cache-control"]) == ("/oauth/oidc/login", "no-store")
+
+
 def test_certificates_are_renewed_while_it_runs(network: Network) -> None:
     """Each is good for six seconds, and at every moment one that is good is shown."""
     numbers: set[int] = set()

@@ -65,5 +65,5 @@ def test_one_host_outside_the_box_breaks_the_limit() -> None:
 
 def test_whose_processor_time_it_was_stands_beside_each_wait() -> None:
     said = page.table([visit(5.0)])
-    assert "| the address, known already, to a place to type in | 5.00 | 3.00 | 1.00 | 0.25 |" in said
+    assert "| the address, signed in, to a place to type in | 5.00 | 3.00 | 1.00 | 0.25 |" in said
     assert "470 requests, 8.0 MB on the way." in said
