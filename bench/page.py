@@ -3,9 +3,9 @@
     python -m bench.page [--rounds N] [--caddy]
 
 Starts a box with the chat page, and in each round opens it twice in a real Chromium with a profile of its own: once as
-nobody, up to the form of sign-on, and from its password on to a place to type in; once as somebody who is signed in (with
-the cookies and the token of the first time, and no file), from the address to a place to type in. Beside the time it
-prints whose processor time it was: the browser's, the chat page's server's, everything else's of the box. `--caddy`
+nobody, up to the form of sign-on, and from its password on to a place to type in; once as somebody who is signed in
+(with the cookies and the token of the first time, and no file), from the address to a place to type in. Beside the time
+it prints whose processor time it was: the browser's, the chat page's server's, everything else's of the box. `--caddy`
 goes over HTTPS as on a network. Exit status: 0 the limits kept, 1 broken, 2 nothing could be measured.
 """
 
