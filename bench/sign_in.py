@@ -109,9 +109,11 @@ def _sign_in(made: ChatBox, about: dict[str, Any], number: int) -> float:
     browser, program = Browser(made.sign_on), Program(made.sign_on, about)
     began = time.monotonic()
     said = browser.sign_in(f"person{number}@example.com", at=program.request())
+    if said.status != 303:
+        raise tools.BenchError(f"a sign-in was answered with {said.status}: {said.text}")
     code = back(browser.ask("GET", said.location))["code"]
     if program.exchange(code).status != 200:
-        raise tools.BenchError("no tokens for a code")
+        raise tools.BenchError("there were no tokens for a code")
     return time.monotonic() - began
 
 
