@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from bench import page, sign_in, weight
@@ -21,6 +23,30 @@ def test_every_process_stands_in_the_table_the_heaviest_first() -> None:
     assert [line.split("|")[1].strip() for line in lines[2:5]] == ["chat-page", "serve", "supervisor"]
     assert "| 314.6 |" in lines[2]
     assert "| at most 520 | 362 | kept |" in lines[-1]
+
+
+def mapping(file: str, inode: int, rss: int, written: int = 0) -> str:
+    """One mapping as Linux tells of it."""
+    head = f"7f00-7f10 r-xp 00000000 fe:00 {inode} {file}".rstrip()
+    return f"{head}\nSize: 999 kB\nRss: {rss} kB\nPss: {rss // 2} kB\nAnonymous: {written} kB\nVmFlags: rd ex\n"
+
+
+def test_a_file_counts_once_and_whole_whoever_else_has_mapped_it() -> None:
+    """PSS would count half of it where some other program happens to have it too."""
+    own, files = weight.parts(
+        mapping("/lib/a b.so", 7, 100)
+        + mapping("/lib/a b.so", 7, 50, written=20)
+        + mapping("[heap]", 0, 400)
+        + mapping("", 0, 40)
+    )
+    assert (own, dict(files)) == (20 + 200 + 20, {"/lib/a b.so": 130})
+
+
+def test_this_very_process_holds_something_and_two_names_for_it_share_its_files() -> None:
+    once, twice = weight.held({"one": [os.getpid()]}), weight.held({"one": [os.getpid()], "two": [os.getpid()]})
+    assert once["one"] > 5
+    assert twice[weight.FILES] == pytest.approx(once[weight.FILES], rel=0.05)
+    assert twice["two"] == pytest.approx(once["one"], rel=0.05)
 
 
 def morning(*, slow: float = 1.0, quiet: float = 26.0, busy: float = 30.0) -> sign_in.Found:
