@@ -21,7 +21,6 @@ from appliance.identity.repeating import Repeating
 from appliance.identity.services import Keys, Services
 from appliance.identity.upstream import UpstreamClient
 from appliance.identity.watch import Watch
-from appliance.policy.directory import Directory
 from appliance.store.locks import Lock
 from appliance.store.sessions import Sessions
 

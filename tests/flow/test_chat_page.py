@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from appliance.artifacts.shelf import Shelf
-from appliance.chat.install import install
+from appliance.chat.changes import SHOWN
+from appliance.chat.install import install, version
 from appliance.config.paths import cache_folder
 from appliance.control.plan import catalogue
 from appliance.policy.roles import Role
@@ -129,6 +130,13 @@ def test_no_secret_stands_where_others_could_read_it(page: ChatPage) -> None:
     names = {one.partition("=")[0] for one in theirs if one}
     assert names == set(json.loads((state / "secrets" / "chat-environment.json").read_text()))
     assert stat.S_IMODE((state / "chat").stat().st_mode) == 0o700
+
+
+def test_the_page_still_shows_what_is_new_in_the_releases_that_it_shows(page: ChatPage) -> None:
+    """It reads a shorter list of ours; those that it shows are all in it, and the first is the one that runs."""
+    shown = page.ask("GET", "/api/changelog").json
+    assert len(shown) == SHOWN
+    assert next(iter(shown)) == version()
 
 
 def test_status_says_where_it_is_and_who_uses_it(page: ChatPage, anna: Visitor) -> None:
