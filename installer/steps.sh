@@ -214,6 +214,7 @@ start() {
   if [[ $running != "$RELEASE" || $(served_port) != "$WANTED_PORT" ]]; then
     stop_if_running
     STARTED=yes
+    [[ $CHAT != yes ]] || say "      the first start of the chat page takes a minute or two"
   fi
   run "$CODE/bin/appliance" up
 }

@@ -18,6 +18,7 @@ from typing import Any, Iterator
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 _WAIT_MS = 120_000
 # Sizes of an answer that is seen to grow.
@@ -256,32 +257,39 @@ def signs_in(visit: Visit, page: Page) -> None:
 
 def is_shut_out(visit: Visit, page: Page) -> dict[str, Any]:
     """While an answer is written, an admin switches this person off: it ends, and the next click leads outside."""
-    answer = ask(page, visit.asked["question"])
-    while len(answer.inner_text().strip()) < 20:
+    ask(page, visit.asked["question"])
+    while len(written(page)) < 20:
         page.wait_for_timeout(20)
     command = visit.begin("disable")
+    visit.shot(page, "an-answer-grows-for-somebody-who-is-to-go", 0)
     while command.poll() is None:
         page.wait_for_timeout(10)
     assert command.returncode == 0
     began = time.monotonic()
-    at_first = answer.inner_text().strip()
     # How long it still grows, looked at for longer than it may.
-    size, grew_s = len(at_first), 0.0
+    size, grew_s = len(written(page)), 0.0
     while time.monotonic() < began + 4:
-        now = len(answer.inner_text().strip())
+        now = len(written(page))
         if now > size:
             size, grew_s = now, time.monotonic() - began
         page.wait_for_timeout(20)
-    visit.shot(page, "switched-off-in-mid-answer", 0)
-    cut = answer.inner_text().strip()
-    page.get_by_text("New Chat").first.click()
-    page.wait_for_timeout(1500)
-    visit.shot(page, "next-click", 0)
-    after_click = page.url
-    page.reload()
+    visit.shot(page, "switched-off", 0)
+    # The page may have noticed by itself, by whatever it asked for next.
+    by_itself = not page.url.startswith(visit.asked["url"])
+    if not by_itself:
+        page.reload()
     page.locator("#email").wait_for()
     visit.shot(page, "outside")
-    return {"cut": cut, "grew_s": round(grew_s, 2), "after_click": after_click, "outside": page.url}
+    return {"grew_s": round(grew_s, 2), "left_by_itself": by_itself, "outside": page.url}
+
+
+def written(page: Page) -> str:
+    """What stands in the last answer; nothing where the page is not there any more."""
+    try:
+        return str(page.evaluate("[...document.querySelectorAll('.chat-assistant')].at(-1)?.innerText ?? ''")).strip()
+    except PlaywrightError:
+        # It is just being left.
+        return ""
 
 
 if __name__ == "__main__":
