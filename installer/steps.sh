@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2153
 # The changes, in their order. Each step may be run again, and leaves alone what is done.
 
 # How long to wait for what a killed installer left at work.

@@ -78,7 +78,10 @@ def _from_elsewhere(*origins: str) -> list[str]:
     ours = [one for one in found if one.hostname in ("127.0.0.1", "::1", "localhost")]
     if found[0] not in ours:
         return []
-    ways = [f"-L {one.port}:{f'[{one.hostname}]' if ':' in (one.hostname or '') else one.hostname}:{one.port}" for one in ours]
+    ways = [
+        f"-L {one.port}:{f'[{one.hostname}]' if ':' in (one.hostname or '') else one.hostname}:{one.port}"
+        for one in ours
+    ]
     return [
         "It opens in a browser on this machine, not on a phone. From another computer, type this there, and leave it"
         " open meanwhile:",

@@ -168,7 +168,7 @@ def account() -> str:
 
 
 def cache_folder() -> Path:
-    """Where built engines, the chat page and downloads are kept between installations: for this user, or as installed."""
+    """Where built engines, the chat page and downloads are kept: where the installer put them, or for this user."""
     named = os.environ.get("APPLIANCE_CACHE")
     if named:
         return Path(named)

@@ -1,9 +1,9 @@
-"""People at the chat page, in a real Chromium, from an owner's first link to somebody who is switched off in mid-answer.
+"""People at the chat page, in a real Chromium: from an owner's first link to somebody who is shut out in mid-answer.
 
-Takes one JSON argument: `url` of the page, `sign_on` (the address of sign-on), `password` for everybody, `question`,
-`document` (a file) and `about` (a question that it answers), `commands` (by name, the argument list of a command of the
-box: `owner-link`, `invite` and `disable`), `environment` of those, `shots` (a folder for screenshots) and `chromium` (the
-program). Says what was seen as JSON.
+Takes one JSON argument: `url` of the page, `password` for everybody, `question`, `document` (a file) and `about` (a
+question that it answers), `commands` (by name, the argument list of a command of the box: `owner-link`, `invite` and
+`disable`), `environment` of those, `shots` (a folder for screenshots) and `chromium` (the program). Says what was seen
+as JSON.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
@@ -57,7 +58,7 @@ class Visit:
         if kind == "error":
             self.complaints.append(text)
 
-    def shot(self, page: Page, name: str, settle_ms: int = 500) -> None:
+    def shot(self, page: Page, name: str, settle_ms: int = 300) -> None:
         """A picture, numbered in the order of the visit."""
         page.wait_for_timeout(settle_ms)
         self._shots += 1
@@ -69,17 +70,17 @@ class Visit:
             if not page.is_closed():
                 page.screenshot(path=Path(self.asked["shots"]) / f"failed-{number}.png")
 
-    def box(self, name: str) -> dict[str, Any]:
-        """What a command of the box says."""
-        done = subprocess.run(**self._how(name), text=True, capture_output=True, check=True)
-        return dict(json.loads(done.stdout))
-
-    def begin(self, name: str) -> subprocess.Popen[bytes]:
+    def begin(self, name: str) -> subprocess.Popen[str]:
         """A command of the box that is on its way."""
-        return subprocess.Popen(**self._how(name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = self.asked["commands"][name]
+        return subprocess.Popen(command, env=self.asked["environment"], text=True, stdout=subprocess.PIPE)
 
-    def _how(self, name: str) -> dict[str, Any]:
-        return {"args": self.asked["commands"][name], "env": self.asked["environment"]}
+
+def link(command: subprocess.Popen[str]) -> str:
+    """The one-time link that a command makes."""
+    said, _ = command.communicate()
+    assert command.returncode == 0
+    return str(json.loads(said)["link"])
 
 
 def main(asked: dict[str, Any]) -> dict[str, Any]:
@@ -90,9 +91,9 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {"seconds": {}}
         try:
             with timed(found, "owner"):
-                owner_begins(visit)
+                invited = owner_begins(visit)
             with timed(found, "invited"):
-                person = invited_begins(visit)
+                person = invited_begins(visit, invited)
             with timed(found, "asks"):
                 found |= asks(visit, person)
             with timed(found, "phone"):
@@ -124,21 +125,24 @@ def timed(found: dict[str, Any], name: str) -> Iterator[None]:
     found["seconds"][name] = round(time.monotonic() - began, 1)
 
 
-def owner_begins(visit: Visit) -> None:
-    """The first owner opens the link that the installer ends with, and lands in the chat."""
+def owner_begins(visit: Visit) -> subprocess.Popen[str]:
+    """The first owner opens the link that the installer ends with, and lands in the chat; then somebody is invited."""
+    made = visit.begin("owner-link")
     page = visit.browser()
-    page.goto(visit.box("owner-link")["link"])
+    page.goto(link(made))
     page.fill("#person", "Olga Ostrow")
     page.fill("#email", "olga@example.com")
     visit.shot(page, "owner-link")
     choose_password(visit, page)
+    invited = visit.begin("invite")
     visit.shot(page, "owner-lands-in-the-chat", 1500)
+    return invited
 
 
-def invited_begins(visit: Visit) -> Page:
+def invited_begins(visit: Visit, invited: subprocess.Popen[str]) -> Page:
     """Somebody who was invited opens their link, and lands in the chat."""
     page = visit.browser()
-    page.goto(visit.box("invite")["link"])
+    page.goto(link(invited))
     visit.shot(page, "invited")
     choose_password(visit, page)
     visit.shot(page, "invited-lands-in-the-chat", 1500)
@@ -223,7 +227,6 @@ def asks_about_a_document(visit: Visit, page: Page) -> dict[str, Any]:
     source.last.wait_for()
     visit.shot(page, "source")
     source.last.click()
-    page.wait_for_timeout(500)
     visit.shot(page, "source-opened")
     shown = page.inner_text("body")
     page.keyboard.press("Escape")
@@ -264,11 +267,12 @@ def is_shut_out(visit: Visit, page: Page) -> dict[str, Any]:
     visit.shot(page, "an-answer-grows-for-somebody-who-is-to-go", 0)
     while command.poll() is None:
         page.wait_for_timeout(10)
+    command.communicate()
     assert command.returncode == 0
     began = time.monotonic()
     # How long it still grows, looked at for longer than it may.
     size, grew_s = len(written(page)), 0.0
-    while time.monotonic() < began + 4:
+    while time.monotonic() < began + 4 and page.url.startswith(visit.asked["url"]):
         now = len(written(page))
         if now > size:
             size, grew_s = now, time.monotonic() - began

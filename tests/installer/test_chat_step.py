@@ -72,8 +72,14 @@ def test_a_small_machine_goes_without_it_and_is_installed_all_the_same(machine: 
     [
         ("free_bytes() { echo 2000000000; }", "for it takes 9.0 GiB on the disk of "),
         # Another disk than the rest, and an engine that is built already.
-        ("free_bytes() { echo 2000000000; }; disk_of() { echo $1; }; engine_cached() { :; }", "for it takes 2.0 GiB on"),
-        ("chat_python_version() { echo 3.13; }; command() { false; }", "for it runs on Python 3.11 or 3.12, and this machine"),
+        (
+            "free_bytes() { echo 2000000000; }; disk_of() { echo $1; }; engine_cached() { :; }",
+            "for it takes 2.0 GiB on",
+        ),
+        (
+            "chat_python_version() { echo 3.13; }; command() { false; }",
+            "for it runs on Python 3.11 or 3.12, and this machine",
+        ),
         (":", ""),
     ],
 )
@@ -174,7 +180,7 @@ def appliance(folder: Path, urls: str) -> None:
     """An installed command whose status names these addresses; somebody owns it."""
     command = folder / "bin/appliance"
     command.parent.mkdir()
-    command.write_text(f"#!/bin/sh\necho '{{\"owned\": true, \"urls\": {{{urls}}}}}'\n")
+    command.write_text(f'#!/bin/sh\necho \'{{"owned": true, "urls": {{{urls}}}}}\'\n')
     command.chmod(0o755)
 
 

@@ -123,8 +123,10 @@ class SignOn:
         """The id of somebody with an account, in some groups."""
         find_home(self.box.config, self.box.state).prepare()
         with session(self.box.state / "appliance.db", alone=True) as opened:
-            for group in set(into) - set(opened.exec(select(Group.name))):
-                groups.add(opened, group)
+            known: set[str] = set(opened.exec(select(Group.name)))
+            for group in into:
+                if group not in known:
+                    groups.add(opened, group)
             return somebody(opened, login, role, into=into, **more).id
 
     def client(self, name: str, **terms: Any) -> dict[str, Any]:
