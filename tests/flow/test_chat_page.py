@@ -249,7 +249,7 @@ def test_from_the_owners_link_to_somebody_who_is_switched_off(page: ChatPage, tm
     mine = [row for row in box.rows(20) if row["principal"] == "dora"]
     assert any(row["completion_tokens"] > 3 for row in mine)
     # Which of the two it is told depends on which is seen first: that the person is shut out, or their token's end.
-    (cut,) = [row for row in mine if row["error"] in ("suspended", "key-refused") and row["completion_tokens"]]
+    (cut,) = [row for row in mine if row["error"] in ("suspended", "key-refused") and row["task"] is None]
     assert cut["outcome"] == "cancelled"
     (event,) = [one for one in page.sign_on.events("suspended") if one["target"] == "dora"]
     assert seconds(cut["settled_at"]) - seconds(event["at"]) <= WITHIN_S
