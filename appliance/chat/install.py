@@ -125,7 +125,8 @@ def _check_room(place: Path) -> None:
 
 
 def _folder(cache: Path) -> Path:
-    about = _lock().encode() + sys.version.encode()
+    # Not the whole version: a security update of the system's Python must not take the page away.
+    about = f"{_lock()}{sys.version_info[0]}.{sys.version_info[1]}".encode()
     return cache / f"openwebui-{hashlib.sha256(about).hexdigest()[:12]}"
 
 

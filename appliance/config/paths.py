@@ -183,7 +183,10 @@ def account() -> str:
 
 
 def cache_folder() -> Path:
-    """Where built engines and downloads are kept between installations, for this user."""
+    """Where built engines, the chat page and downloads are kept: where the installer put them, or for this user."""
+    named = os.environ.get("APPLIANCE_CACHE")
+    if named:
+        return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "appliance"
 

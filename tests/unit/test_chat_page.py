@@ -113,6 +113,16 @@ def test_the_page_finds_the_releases_that_it_shows_and_no_others_where_it_looks_
     assert changes.newest(changelog(3)) == changelog(3)
 
 
+def test_a_security_update_of_python_leaves_the_page_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = install._folder(tmp_path)
+    monkeypatch.setattr(sys, "version", "3.11.99 (main, another day) [another compiler]")
+    assert install._folder(tmp_path) == before
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    assert install._folder(tmp_path) != before
+
+
 def test_the_locked_set_leaves_out_what_our_engines_do() -> None:
     names = {line.partition("==")[0] for line in install._lock().splitlines() if "==" in line and line[0].isalpha()}
     assert install.version() == "0.12.4"
