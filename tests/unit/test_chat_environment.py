@@ -94,3 +94,8 @@ def test_its_pages_load_from_here_only_and_cookies_keep_to_tls(origin: str, secu
     assert policy["connect-src"] == f"'self' {socket} blob: data:"
     assert not any("*" in sources or "https:" in sources.replace(origin, "") for sources in policy.values())
     assert found["OPENID_REDIRECT_URI"] == f"{origin}/oauth/oidc/callback"
+
+
+@pytest.mark.parametrize(("origin", "packs"), [("http://127.0.0.1:8090", "false"), ("https://ai.example.com", "true")])
+def test_only_what_leaves_the_machine_is_packed(origin: str, packs: str) -> None:
+    assert told(origin=origin)["ENABLE_COMPRESSION_MIDDLEWARE"] == packs

@@ -15,13 +15,16 @@ from appliance.accounts.api_keys import digest
 from appliance.accounts.sign_on_tables import Client
 from appliance.audit.acts import acting
 from appliance.chat import changes, install, people, registration
+from appliance.chat.environment import content_policy
 from appliance.chat.process import processes
 from appliance.config.load import parse
-from appliance.config.paths import Home
+from appliance.config.paths import Home, cache_folder
 from appliance.config.settings import ChatSettings
+from appliance.control import lan
 from appliance.errors import ApplianceError
 from appliance.store.sessions import session
 from appliance.units import now_us
+from tests.support.people import owner
 
 
 @pytest.fixture
@@ -121,6 +124,28 @@ def test_a_security_update_of_python_leaves_the_page_where_it_is(
     assert install._folder(tmp_path) == before
     monkeypatch.setattr(sys, "version_info", (3, 99, 0))
     assert install._folder(tmp_path) != before
+
+
+def test_on_the_network_its_programs_are_served_from_where_they_are_installed(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = install._folder(cache_folder())
+    (folder / "bin").mkdir(parents=True)
+    (folder / "ready").touch()
+    text = "[identity]\nenabled = true\n[chat]\nenabled = true\n[lan]\nenabled = true\n"
+    settings = parse(text, home.config)
+    with session(home.database, alone=True) as opened:
+        owner(opened, "olga")
+    with pytest.raises(ApplianceError) as missing:
+        lan.prepare(home, settings)
+    assert missing.value.code == "chat-page-missing"
+    frontend = folder / "lib" / "python3.11" / "site-packages" / "open_webui" / "frontend"
+    frontend.mkdir(parents=True)
+    lan.prepare(home, settings)
+    told = home.caddy.read_text()
+    assert f'"root": "{frontend}"' in told
+    assert content_policy("https://ai.local") in told
 
 
 def test_the_locked_set_leaves_out_what_our_engines_do() -> None:
