@@ -170,7 +170,7 @@ def identity(
     """
     from appliance.control.federation import ages_of, directory_of, upstreams_of
     from appliance.errors import ApplianceError
-    from appliance.identity.wiring import Place
+    from appliance.identity.place import Place
 
     home = home_of(context)
     whole = settings_of(home)

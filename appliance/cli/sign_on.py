@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 
 from appliance.cli.output import reported
-from appliance.identity.wiring import place_from_json, serve
+from appliance.identity.place import place_from_json
+from appliance.identity.wiring import serve
 
 if __name__ == "__main__":
     with reported(as_json=False):

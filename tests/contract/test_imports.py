@@ -16,9 +16,17 @@ ORM = ("sqlmodel", "sqlalchemy", "alembic")
 
 CASES = {
     "help": (HELP, (*ORM, "httptools", "uvicorn", "pydantic", "rich", "psutil", "asyncio")),
+    "what starts the request path": (
+        "import appliance.cli.app, appliance.config.load, appliance.control.service",
+        (*ORM, "uvicorn", "psutil", "cryptography", "asyncio"),
+    ),
     "request path": (
         "import appliance.cli.request_path",
         (*ORM, "aiohttp", "pydantic", "typer", "rich", "pip", "psutil", "joserfc", "cryptography", "authlib", "jinja2"),
+    ),
+    "what starts sign-on": (
+        "import appliance.cli.app, appliance.config.load, appliance.control.federation, appliance.identity.place",
+        (*ORM, "uvicorn", "authlib", "cryptography", "jinja2"),
     ),
     "sign-on": ("import appliance.cli.sign_on", ("aiohttp", "alembic", "typer", "rich", "pip", "psutil")),
     "supervisor": (

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from appliance.accounts import links
-from appliance.identity.wiring import Place
+from appliance.identity.place import Place
 from appliance.store.schema import connect
 from tests.flow.test_sign_on_pages import NEW, code, link
 from tests.support.box import Box, environment, wait_until

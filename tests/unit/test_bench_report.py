@@ -9,6 +9,8 @@ import pytest
 
 from bench.report import (
     BARE,
+    BARE_CPU_MS,
+    BARE_CPU_US_PER_CHUNK,
     LITELLM,
     OURS,
     PLAIN,
@@ -68,7 +70,7 @@ def test_a_ratio_is_taken_round_by_round() -> None:
 
 
 def test_every_limit_is_kept_by_a_gateway_that_costs_what_it_may() -> None:
-    everyone = samples(OURS, 0.2, 5.0) + samples(BARE, 0.18, 4.5) + samples(LITELLM, 14.0, 700.0)
+    everyone = samples(OURS, 0.17, 5.0) + samples(BARE, 0.15, 4.2) + samples(LITELLM, 14.0, 700.0)
     found = verdicts(everyone)
     assert len(found) == 15
     assert all(found.values()), found
@@ -77,10 +79,8 @@ def test_every_limit_is_kept_by_a_gateway_that_costs_what_it_may() -> None:
 @pytest.mark.parametrize(
     ("ours", "bare", "litellm", "broken"),
     [
-        ((0.26, 5.0), (0.25, 4.5), (20.0, 700.0), {"CPU ms a request, plain, 16 clients"}),
-        ((0.2, 6.1), (0.18, 6.0), (14.0, 700.0), {"CPU us a chunk, stream of 64, 0 ms apart, 64 clients"}),
-        ((0.2, 5.0), (0.18, 4.5), (11.0, 700.0), {"LiteLLM's CPU over ours, plain, 64 clients"}),
-        ((0.2, 5.0), (0.16, 4.5), (14.0, 700.0), {"CPU over the bare pass-through's, plain, 16 clients"}),
+        ((0.17, 5.0), (0.15, 4.5), (10.0, 700.0), {"LiteLLM's CPU over ours, plain, 64 clients"}),
+        ((0.19, 5.0), (0.15, 4.5), (14.0, 700.0), {"CPU over the bare pass-through's, plain, 16 clients"}),
     ],
 )
 def test_a_limit_is_broken_by_what_exceeds_it(
@@ -89,6 +89,23 @@ def test_a_limit_is_broken_by_what_exceeds_it(
     found = verdicts(samples(OURS, *ours) + samples(BARE, *bare) + samples(LITELLM, *litellm))
     assert broken <= {name for name, kept in found.items() if not kept}
     assert {name.split(",")[0] for name, kept in found.items() if not kept} == {name.split(",")[0] for name in broken}
+
+
+def test_what_is_limited_in_time_is_broken_by_what_exceeds_it() -> None:
+    names = ("CPU ms a request, plain, 16 clients", "CPU us a chunk, stream of 64, 0 ms apart, 64 clients")
+    assert [verdicts(samples(OURS, 0.25, 6.0))[name] for name in names] == [True, True]
+    assert [verdicts(samples(OURS, 0.26, 6.1))[name] for name in names] == [False, False]
+
+
+def test_a_slower_machine_moves_the_limits_of_time_by_what_it_makes_of_the_bare_pass_through() -> None:
+    names = ("CPU ms a request, plain, 16 clients", "CPU us a chunk, stream of 64, 0 ms apart, 64 clients")
+    bare = samples(BARE, 2 * BARE_CPU_MS, 2 * BARE_CPU_US_PER_CHUNK)
+    assert [verdicts(samples(OURS, 0.49, 11.9) + bare)[name] for name in names] == [True, True]
+    assert [verdicts(samples(OURS, 0.51, 12.1) + bare)[name] for name in names] == [False, False]
+    faster = samples(BARE, BARE_CPU_MS / 2, BARE_CPU_US_PER_CHUNK / 2)
+    assert [verdicts(samples(OURS, 0.25, 6.0) + faster)[name] for name in names] == [True, True]
+    text = markdown(Table("Today", {}, {}, [Check("what takes time", 0.5, 0.25, slower=2.5)]))
+    assert "| what takes time | at most 0.25 x 2.50 | 0.5 | kept |" in text
 
 
 def test_the_best_configuration_of_litellm_is_the_one_that_counts() -> None:
