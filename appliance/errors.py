@@ -119,6 +119,16 @@ KINDS: Final[dict[str, Kind]] = {
     "mdns-failed": _cli("The box's name cannot be made known on the network"),
     "ca-missing": _cli("There is no certificate for the box's name yet"),
     "ca-unreadable": _cli("The box's own certificate authority cannot be used"),
+    # Backups.
+    "backup-not-set-up": _cli("Nobody has said yet where backups go", WRONG_USE),
+    "backup-tool-missing": _cli("The program that keeps the backups, restic, is not installed", MACHINE_CANNOT),
+    "backup-running": _cli("Another backup or restore is under way"),
+    "backup-wrong-key": _cli("The recovery key is not that of the backups", WRONG_USE),
+    "backup-not-found": _cli("There is no such backup, or none at all"),
+    "backup-unreachable": _cli("The place of the backups cannot be reached or written"),
+    "backup-damaged": _cli("The backups are damaged"),
+    "backup-failed": _cli("The program that keeps the backups failed"),
+    "restore-running": _cli("What is to be replaced is still running", WRONG_USE),
     # People, as the admin handles them and as they sign in.
     "person-not-found": _cli("Nobody with an account has that address, login or id", WRONG_USE),
     "person-exists": _cli("Somebody has that address or login already", WRONG_USE),

@@ -8,6 +8,7 @@
  *   -H 'N: v'     one more request header; may be repeated
  *   -K FILE       one more request header for each client, a line each
  *   -f NUMBER     eight '#' in the body become the number of the request, counted from this one: no two are the same
+ *                 and two '@' become 32 to 64, another length for each number: the same for the same
  *   -c CLIENTS    default 1
  *   -n REQUESTS   start no more than these (default 20000)
  *   -t SECONDS    start none after these (default 10)
@@ -44,6 +45,7 @@
 #define MAX_BODY (1 << 20)
 #define NS_PER_SECOND 1000000000LL
 #define NUMBER "########" /* where the body has it, there goes the number of the request */
+#define LENGTH "@@"
 #define SLOW_TURNS 20 /* a slow reader reads this often a second */
 
 enum part { HEAD, BODY, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER };
@@ -62,7 +64,7 @@ struct client {
     long long start_ns, first_ns, resume_ns;
     char head[8192], line[1024]; /* `line` keeps the beginning of the current event line */
     char id[64];
-    char *request, *number; /* `number`: where in the request it stands, if it does */
+    char *request, *number, *tokens; /* the last two: where in the request they stand, if they do */
     size_t request_length;
 };
 
@@ -196,6 +198,11 @@ static void next(struct client *c)
         char digits[24];
         snprintf(digits, sizeof digits, "%08ld", (options.first + tally.issued) % 100000000L);
         memcpy(c->number, digits, strlen(NUMBER));
+    }
+    if (c->tokens) {
+        char digits[24];
+        snprintf(digits, sizeof digits, "%02ld", 32 + (options.first + tally.issued) * 10 % 33);
+        memcpy(c->tokens, digits, strlen(LENGTH));
     }
     tally.issued++;
     c->busy = true;
@@ -624,6 +631,7 @@ static void prepare_client(struct client *c, const char *own, const char *body, 
     memcpy(c->request, head, (size_t)head_length);
     memcpy(c->request + head_length, body, length);
     c->number = memmem(c->request + head_length, length, NUMBER, strlen(NUMBER));
+    c->tokens = memmem(c->request + head_length, length, LENGTH, strlen(LENGTH));
     free(head);
 }
 

@@ -41,6 +41,8 @@ GREEDY_TIMES: Final = 1.5
 JAIN: Final = 0.97
 _PEOPLE: Final = 8
 _TOKENS: Final = 48
+# Stands where loadgen puts a length.
+_VARIED: Final = 999_983
 _ANSWERS: Final = 8
 # Of people who read: how long they are watched, the longest rest after an answer, and the tokens of one.
 _READING_S: Final = 30
@@ -78,10 +80,11 @@ class Crowd:
     def ask(self, where: list[str], answers: int = _ANSWERS) -> float:
         """Tokens a second of people who have so many answers each from a place (options of loadgen)."""
         total = _PEOPLE * answers
-        found = self._load([*where, "-n", str(total), "-t", "300"], _TOKENS)
-        if found["ok"] < total or found["events"] < total * _TOKENS:
+        tokens = sum(_length(self._asked + number) for number in range(total))
+        found = self._load([*where, "-n", str(total), "-t", "300"], None)
+        if found["ok"] < total or found["events"] < tokens:
             raise BenchError(f"{found['ok']} of {total} answers, {found['events']} events: {found['first_error']}")
-        return float(found["ok"] * _TOKENS / found["seconds"])
+        return float(tokens / found["seconds"])
 
     def read(self, where: list[str]) -> float:
         """Median ms to the first token of people who rest after each answer."""
@@ -90,14 +93,24 @@ class Crowd:
             raise BenchError(f"{found['failed']} of {found['finished']} failed: {found['first_error']}")
         return float(found["ttft_ms"]["p50"])
 
-    def _load(self, options: list[str], tokens: int) -> dict[str, Any]:
+    def _load(self, options: list[str], tokens: int | None) -> dict[str, Any]:
+        """What the load generator saw. Without `tokens`, each answer has a length of its own (`_length`)."""
         command = [str(tool("loadgen")), *options, "-c", str(_PEOPLE), "-w", "120", "-f", str(self._asked)]
         self._asked += 1000
         words = "Number ########: tell me a story about the sea, the wind and the people who live by them."
-        text = json.dumps(_body(words, tokens))
+        text = json.dumps(_body(words, tokens or _VARIED)).replace(str(_VARIED), str(tokens or "@@"))
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=True)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+
+def _length(number: int) -> int:
+    """The tokens of an answer, by the number of its request, as loadgen has it: those of people end at different times.
+
+    When all were equally long, all slots would become free at once, and how many of the next requests the engine
+    then reads together would be chance.
+    """
+    return 32 + number * 10 % 33
 
 
 def _body(words: str, tokens: int) -> dict[str, Any]:

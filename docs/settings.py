@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from appliance.config.backup import BackupSettings
 from appliance.config.federation import DirectorySettings, UpstreamSettings
 from appliance.config.lan import LanSettings
 from appliance.config.mail import MailSettings
@@ -48,6 +49,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "chat": ChatSettings,
     "lan": LanSettings,
     "mail": MailSettings,
+    "backup": BackupSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

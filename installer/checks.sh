@@ -27,6 +27,7 @@ check_machine() {
   check_disk
   check_lock
   check_port
+  check_chat_page
   check_registry
   end_if_failed
 }
@@ -37,6 +38,7 @@ check_again() {
   check_python
   check_compiler
   check_port
+  check_chat_page
   check_registry
   end_if_failed
 }
@@ -112,17 +114,30 @@ check_processor() {
 }
 
 check_memory() {
-  local total limit
-  total=$(($(awk '/^MemTotal:/ { print $2 }' "$(machine_file /proc/meminfo)") * 1024))
-  limit=$(cgroup_limit)
-  if ((limit < total ? limit < MEMORY : total < MEMORY - MEMORY_KEPT)); then
-    ((limit < total)) && total=$limit
-    problem memory-too-small "found $(gib "$total") of memory, needed $(gib $MEMORY)." \
+  if memory_below $MEMORY; then
+    problem memory-too-small "found $(gib "$(machine_memory)") of memory, needed $(gib $MEMORY)." \
       "Use a machine with more memory, or raise the container's limit."
   else
-    passed "memory: $(gib $((limit < total ? limit : total)))"
+    passed "memory: $(gib "$(machine_memory)")"
   fi
 }
+
+memory_below() {
+  local total limit
+  total=$(total_memory)
+  limit=$(cgroup_limit)
+  ((limit < total ? limit < $1 : total < $1 - MEMORY_KEPT))
+}
+
+# What may be used, in bytes.
+machine_memory() {
+  local total limit
+  total=$(total_memory)
+  limit=$(cgroup_limit)
+  printf '%s' $((limit < total ? limit : total))
+}
+
+total_memory() { printf '%s' $(($(awk '/^MemTotal:/ { print $2 }' "$(machine_file /proc/meminfo)") * 1024)); }
 
 # The smallest memory limit of this process's control group and those above it, in bytes.
 cgroup_limit() {
@@ -290,8 +305,10 @@ check_port() {
     problem port-taken "found port $WANTED_PORT in use ($error), needed a free one." \
       "End the program that uses it, or choose another port: --port $(free_port)"
   fi
-  # Only a new installation chooses one; what stands in the settings stays.
-  [[ -e $CONFIG ]] || SIGN_ON_PORT=$(free_port_from "$SIGN_ON_PORT")
+  # Only a new installation chooses these; what stands in the settings stays.
+  [[ ! -e $CONFIG ]] || return 0
+  SIGN_ON_PORT=$(free_port_from "$SIGN_ON_PORT")
+  CHAT_PORT=$(free_port_from "$CHAT_PORT" "$SIGN_ON_PORT")
 }
 
 # can_listen PORT: succeeds, or prints why not.
@@ -308,10 +325,10 @@ with socket.socket() as trial:
 
 free_port() { free_port_from $((WANTED_PORT < 1024 ? 8080 : WANTED_PORT)); }
 
-# free_port_from PORT: the first free port from there on that the API does not want.
+# free_port_from PORT [OTHER]: the first free port from there on that neither the API nor the other wants.
 free_port_from() {
   local port=$1
-  until ((port != WANTED_PORT)) && can_listen "$port" 2>/dev/null; do port=$((port < 65535 ? port + 1 : 1024)); done
+  until ((port != WANTED_PORT && port != ${2:-0})) && can_listen "$port" 2>/dev/null; do port=$((port < 65535 ? port + 1 : 1024)); done
   printf '%s' "$port"
 }
 
@@ -339,7 +356,9 @@ check_registry() {
   fi
 }
 
-something_to_fetch() { [[ $COMPLETE != yes ]] || ! compgen -G "$STATE/models/*.gguf" >/dev/null; }
+something_to_fetch() {
+  [[ $COMPLETE != yes || ($CHAT == yes && ! -e $(chat_page_ready)) ]] || ! compgen -G "$STATE/models/*.gguf" >/dev/null
+}
 
 # pip of the Python that was found, or of a virtual environment in the temporary folder.
 find_pip() {

@@ -10,13 +10,16 @@ usage() {
   cat <<'TEXT'
 Usage: installer/install.sh [options]
 
-Checks this machine, installs the appliance with the model that comes without a hub, starts it
-and asks it a first question. Safe to run again: what is done is left alone.
+Checks this machine, installs the appliance with the model that comes without a hub and the page
+that staff chat on, starts it and asks it a first question. Safe to run again: what is done is
+left alone.
 
   --prefix DIR   install into DIR; without it: /opt/appliance, /etc/appliance and /var/lib/appliance
                  as root on a machine that runs systemd, else ~/.local/share/appliance
   --port N       the API listens on port N of this machine (8080); changes the port of an installation
   --embedded     take the model that comes without a hub; today the only one, so it need not be said
+  --no-chat-page leave out the page that staff chat on (Open WebUI, 1.2 GB); settings that are there
+                 already decide for themselves
   --no-start     install, but neither start it nor ask it anything
   --yes          do not ask before the first change
   --dry-run      make the checks, say what would be done, and change nothing
@@ -27,7 +30,7 @@ TEXT
 }
 
 read_options() {
-  PREFIX='' PORT='' YES=no DRY_RUN=no START=yes
+  PREFIX='' PORT='' YES=no DRY_RUN=no START=yes CHAT_WANTED=yes
   while (($# > 0)); do
     case $1 in
       --prefix | --port)
@@ -37,6 +40,7 @@ read_options() {
       --prefix=?*) PREFIX=${1#*=} ;;
       --port=?*) PORT=${1#*=} ;;
       --embedded) ;;
+      --no-chat-page) CHAT_WANTED=no ;;
       --no-start) START=no ;;
       --yes) YES=yes ;;
       --dry-run) DRY_RUN=yes ;;
@@ -51,7 +55,7 @@ read_options() {
 
 # Where things go. What the environment says is meant for the installed command, not for this.
 choose_layout() {
-  unset APPLIANCE_CONFIG APPLIANCE_STATE
+  unset APPLIANCE_CONFIG APPLIANCE_STATE APPLIANCE_CACHE
   LINK=''
   if [[ -z $PREFIX && -d /run/systemd/system ]] && is_root; then
     CODE=/opt/appliance CONFIG=/etc/appliance/appliance.toml STATE=/var/lib/appliance LINK=/usr/local/bin/appliance
@@ -62,7 +66,7 @@ choose_layout() {
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
   UV=$CACHE/uv-$(sha256sum <"$SOURCE/requirements/installer.txt" | cut -c1-12)/bin/uv
   RELEASE=$CODE/releases/$(release_name)
-  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER='' SIGN_ON_PORT=8085
+  PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER='' SIGN_ON_PORT=8085 CHAT_PORT=8090
   if release_complete; then COMPLETE=yes; fi
   WANTED_PORT=${PORT:-$(settings_port)}
   COMMAND=$CODE/bin/appliance
@@ -139,8 +143,11 @@ show_plan() {
     if has_nvidia; then say "    (for the NVIDIA card up to 40 minutes, and 6 GiB of room while it is built)"; fi
   fi
   [[ $new == yes ]] || say "  - leave the release $(basename -- "$RELEASE") as it is: it is complete"
+  plan_chat_page
   if [[ ! -e $CONFIG ]]; then
-    say "  - write the settings $CONFIG with port $WANTED_PORT, and sign-on at port $SIGN_ON_PORT"
+    local page=''
+    [[ $CHAT != yes ]] || page=", and the chat page at port $CHAT_PORT"
+    say "  - write the settings $CONFIG with port $WANTED_PORT, and sign-on at port $SIGN_ON_PORT$page"
   elif [[ $(settings_port) != "$WANTED_PORT" ]]; then
     say "  - set the port in $CONFIG to $WANTED_PORT, and change nothing else in it"
   else
@@ -164,37 +171,19 @@ get_consent() {
   [[ $answer == yes ]] || fail needs-yes "Nothing was changed." "To go ahead, run it again with --yes"
 }
 
-say_goodbye() {
-  local address
-  address=$({ "$CODE/bin/appliance" status --json || true; } 2>/dev/null | json 'it["urls"]["api"]' 2>/dev/null) ||
-    address=http://127.0.0.1:$WANTED_PORT/v1
-  say ""
-  if [[ $START == yes ]]; then say "The appliance is ready."; else say "The appliance is installed, and not started: $COMMAND up"; fi
-  say "  Its API, for programs that speak OpenAI's:  $address"
-  say "  The command:  $COMMAND"
-  [[ $COMMAND == appliance ]] || say "    To call it just appliance:  export PATH=\"$CODE/bin:\$PATH\""
-  say "  A key for a person or a program:  $COMMAND keys create --owner NAME"
-  say "  The model is a trial model: it shows that the box works, and is too small for real work."
-  if [[ -n $PASSED_OVER ]]; then
-    say "  WARNING: the engine makes less of this machine's graphics cards than it could:"
-    say "$PASSED_OVER"
-  fi
-  say "  Settings: $CONFIG   State: $STATE"
-  say "  The log of this installation: $LOG"
-  hand_over
-}
-
 main() {
   SOURCE=$(cd -- "$(dirname -- "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
   HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
   TEMP=$(mktemp -d -t appliance-install.XXXXXX)
-  STEP_NUMBER=0 STEP_COUNT=9
+  STEP_NUMBER=0 STEP_COUNT=10
   # shellcheck source=installer/console.sh
   . "$SOURCE/installer/console.sh"
   # shellcheck source=installer/python.sh
   . "$SOURCE/installer/python.sh"
   # shellcheck source=installer/checks.sh
   . "$SOURCE/installer/checks.sh"
+  # shellcheck source=installer/chat_page.sh
+  . "$SOURCE/installer/chat_page.sh"
   # shellcheck source=installer/steps.sh
   . "$SOURCE/installer/steps.sh"
   trap on_exit EXIT
@@ -211,6 +200,7 @@ main() {
   step "Package installer" install_uv
   step "Python packages" install_packages
   step "Engine" install_engine
+  step "Chat page" install_chat_page
   step "Settings" write_settings
   step "Switch to the release" switch_release
   step "Model" pull_model

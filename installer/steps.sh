@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2153
 # The changes, in their order. Each step may be run again, and leaves alone what is done.
 
 # How long to wait for what a killed installer left at work.
@@ -20,10 +20,15 @@ take_lock() {
 }
 
 install_debian_packages() {
-  if ((${#MISSING[@]} == 0)); then
+  if ((${#MISSING[@]} + ${#OPTIONAL[@]} == 0)); then
     say "      nothing is missing"
     return
   fi
+  if ((${#MISSING[@]} > 0)); then install_missing_packages; fi
+  install_optional_packages
+}
+
+install_missing_packages() {
   run env DEBIAN_FRONTEND=noninteractive apt-get update || fail registry-unreachable \
     "the Debian packages' lists could not be fetched." "Check the network and /etc/apt, then run this again."
   run env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${MISSING[@]}" || fail download-failed \
@@ -112,9 +117,10 @@ port = $WANTED_PORT
 # People sign in with one account: docs/sign-on.md
 [identity]
 enabled = true
-port = $SIGN_ON_PORT
+port = $SIGN_ON_PORT$(chat_settings)
 TEXT
     say "      $CONFIG is written: port $WANTED_PORT, sign-on at port $SIGN_ON_PORT"
+    [[ $CHAT != yes ]] || say "      the chat page at port $CHAT_PORT"
   elif [[ -n $PORT && $(settings_port) != "$PORT" ]]; then
     with_port "$PORT" <"$CONFIG" >"$TEMP/settings"
     replace "$CONFIG" "$(stat -c %a "$CONFIG")" <"$TEMP/settings"
@@ -122,6 +128,18 @@ TEXT
   else
     say "      $CONFIG stays as it is"
   fi
+}
+
+chat_settings() {
+  [[ $CHAT == yes ]] || return 0
+  cat <<TEXT
+
+
+# The page that staff chat on: docs/chat-page.md
+[chat]
+enabled = true
+port = $CHAT_PORT
+TEXT
 }
 
 # with_port PORT: settings from standard input, with the gateway's port in its place.
@@ -156,7 +174,9 @@ switch_release() {
 # Runs the current release. Its real path, so that what is running stays with its own release after a switch.
 [ -n "\${APPLIANCE_CONFIG:-}" ] || APPLIANCE_CONFIG=${CONFIG@Q}
 [ -n "\${APPLIANCE_STATE:-}" ] || APPLIANCE_STATE=${STATE@Q}
-export APPLIANCE_CONFIG APPLIANCE_STATE
+# Where the installer put the chat page, also for somebody whose HOME is another folder.
+[ -n "\${APPLIANCE_CACHE:-}" ] || APPLIANCE_CACHE=${CACHE@Q}
+export APPLIANCE_CONFIG APPLIANCE_STATE APPLIANCE_CACHE
 exec "\$(readlink -f ${CODE@Q}/current)/venv/bin/python" -P -m appliance "\$@"
 TEXT
   link_command
@@ -194,6 +214,7 @@ start() {
   if [[ $running != "$RELEASE" || $(served_port) != "$WANTED_PORT" ]]; then
     stop_if_running
     STARTED=yes
+    [[ $CHAT != yes ]] || say "      the first start of the chat page takes a minute or two"
   fi
   run "$CODE/bin/appliance" up
 }
@@ -215,6 +236,39 @@ stop_if_running() {
     run "$CODE/bin/appliance" down
   fi
 }
+
+say_goodbye() {
+  local api chat
+  { "$CODE/bin/appliance" status --json || true; } >"$TEMP/status.json" 2>/dev/null
+  say ""
+  if [[ $START == yes ]]; then say "The appliance is ready."; else say "The appliance is installed, and not started: $COMMAND up"; fi
+  api=$(address_of api)
+  chat=$(address_of chat)
+  if [[ $chat == http://127.* ]]; then
+    say "  The chat page, in a browser on this machine:  $chat"
+    say "    For everybody else on your network, switch that on: docs/lan.md"
+  elif [[ -n $chat ]]; then
+    say "  The chat page, in a browser:  $chat"
+  else
+    say "  There is no chat page${CHAT_WHY:+: it was left out, $CHAT_WHY}. To add it later: docs/chat-page.md"
+  fi
+  say "  Its API, for programs that speak OpenAI's:  ${api:-http://127.0.0.1:$WANTED_PORT/v1}"
+  say "  The command:  $COMMAND"
+  [[ $COMMAND == appliance ]] || say "    To call it just appliance:  export PATH=\"$CODE/bin:\$PATH\""
+  say "  A key for a person or a program:  $COMMAND keys create --owner NAME"
+  say "  The model is a trial model: it shows that the box works, and is too small for real work."
+  if [[ -n $PASSED_OVER ]]; then
+    say "  WARNING: the engine makes less of this machine's graphics cards than it could:"
+    say "$PASSED_OVER"
+  fi
+  [[ -z $chat ]] || command -v redis-server >/dev/null || say_without_redis
+  say "  Settings: $CONFIG   State: $STATE"
+  say "  The log of this installation: $LOG"
+  hand_over
+}
+
+# address_of NAME: one of the addresses that `status` told; nothing where there is none.
+address_of() { json "it['urls'].get('$1')" <"$TEMP/status.json" 2>/dev/null || true; }
 
 # Whoever opens the link owns the appliance: it is shown, and goes into no log.
 hand_over() {

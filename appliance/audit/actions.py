@@ -70,6 +70,9 @@ class Action(StrEnum):
     CLIENT_ADDED = "client-added"
     CLIENT_REMOVED = "client-removed"
     SIGNING_KEY_CHANGED = "signing-key-changed"
+    BACKUPS_SET_UP = "backups-set-up"
+    BACKED_UP = "backed-up"
+    RESTORED = "restored"
     STARTED = "started"
     STOPPED = "stopped"
     AUDIT_RESUMED = "audit-resumed"
@@ -231,6 +234,17 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.SIGNING_KEY_CHANGED: Kind(
         "Sign-on began to sign with its next key.", "sign-on signs with {target} from now on, by {actor}", ("before",)
+    ),
+    Action.BACKUPS_SET_UP: Kind(
+        "Backups got a place, and a recovery key if they had none.",
+        "{actor} had backups kept in {target}",
+        ("new_key",),
+    ),
+    Action.BACKED_UP: Kind("A backup was made.", "{actor} made the backup {target}", ("bytes", "added")),
+    Action.RESTORED: Kind(
+        "All state was replaced by that of a backup. What was done between the two is not on this record.",
+        "{actor} restored the backup {target}",
+        ("made_at", "from"),
     ),
     Action.STARTED: Kind("The gateway began to serve.", "the gateway {target} has started", ("version", "serial")),
     Action.STOPPED: Kind("The gateway ended in order.", "the gateway {target} has stopped", ("version",)),

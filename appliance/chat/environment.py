@@ -57,7 +57,7 @@ def variables(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
         **_sign_on(terms, secrets),
         **_documents(terms, secrets),
         **_people(),
-        "CONTENT_SECURITY_POLICY": _policy(terms.origin),
+        "CONTENT_SECURITY_POLICY": content_policy(terms.origin),
     }
 
 
@@ -84,6 +84,8 @@ def _place(terms: Terms, secrets: ChatSecrets) -> dict[str, str]:
         "FORWARDED_ALLOW_IPS": "127.0.0.1",
         "WEBUI_SESSION_COOKIE_SECURE": secure,
         "WEBUI_AUTH_COOKIE_SECURE": secure,
+        # Whoever has no encryption is on this machine: to pack what never leaves it only takes time.
+        "ENABLE_COMPRESSION_MIDDLEWARE": secure,
         "WEBUI_SESSION_COOKIE_SAME_SITE": "lax",
         # What is written here counts at every start; else the first start's values would count for ever.
         "ENABLE_PERSISTENT_CONFIG": "false",
@@ -242,7 +244,7 @@ def redirect_uri(origin: str) -> str:
     return f"{origin}/oauth/oidc/callback"
 
 
-def _policy(origin: str) -> str:
+def content_policy(origin: str) -> str:
     """What its pages may load: only what comes from here. It needs scripts in its pages, and runs code of people."""
     socket = origin.replace("http", "ws", 1)
     return "; ".join(

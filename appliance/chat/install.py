@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from appliance.chat.changes import shorten
 from appliance.downloads.packages import install_locked
 from appliance.errors import ApplianceError
 from appliance.store.locks import Lock
@@ -30,12 +31,25 @@ def find(cache: Path) -> Path:
     """The Python of the installed chat page. Raises chat-page-missing."""
     python = _folder(cache) / "bin" / "python"
     if not (_folder(cache) / _READY).exists():
-        raise ApplianceError(
-            "chat-page-missing",
-            "The chat page is switched on, but not installed.",
-            "Run: appliance chat-page install",
-        )
+        raise _missing()
     return python
+
+
+def _missing() -> ApplianceError:
+    return ApplianceError(
+        "chat-page-missing", "The chat page is switched on, but not installed.", "Run: appliance chat-page install"
+    )
+
+
+def frontend(python: Path) -> Path:
+    """The folder of the pages and programs that browsers get, of the chat page whose Python this is.
+
+    Raises chat-page-missing where a part of it is gone.
+    """
+    found = next((python.parent.parent / "lib").glob("python*/site-packages/open_webui/frontend"), None)
+    if found is None:
+        raise _missing()
+    return found
 
 
 def version() -> str:
@@ -51,6 +65,8 @@ def install(cache: Path, progress: Progress) -> Path:
     """
     folder = _folder(cache)
     if (folder / _READY).exists():
+        # One that an earlier release of ours made has the long list of changes.
+        shorten(find(cache))
         return find(cache)
     cache.mkdir(parents=True, exist_ok=True)
     lock = Lock(cache / "openwebui.lock")
@@ -75,6 +91,7 @@ def _make(folder: Path, progress: Progress) -> None:
         raise _impossible(f"{python} cannot make an environment")
     progress("Fetching and unpacking Open WebUI (0.3 GB, 1.2 GB unpacked)", 0, 0)
     install_locked(_lock(), folder / "bin" / "python")
+    shorten(folder / "bin" / "python")
     (folder / _READY).touch()
 
 
@@ -108,7 +125,8 @@ def _check_room(place: Path) -> None:
 
 
 def _folder(cache: Path) -> Path:
-    about = _lock().encode() + sys.version.encode()
+    # Not the whole version: a security update of the system's Python must not take the page away.
+    about = f"{_lock()}{sys.version_info[0]}.{sys.version_info[1]}".encode()
     return cache / f"openwebui-{hashlib.sha256(about).hexdigest()[:12]}"
 
 

@@ -13,6 +13,7 @@ import typer
 
 from appliance.cli import (
     audit,
+    backup,
     batches,
     budgets,
     ca,
@@ -102,6 +103,8 @@ app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
+app.add_typer(backup.app, name="backup", rich_help_panel=CARE)
+app.command(rich_help_panel=CARE)(backup.restore)
 app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)

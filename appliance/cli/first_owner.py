@@ -37,7 +37,8 @@ def owner_link(
     from appliance.units import show_instant
 
     home = home_of(context)
-    issuer = _issuer(settings_of(home))
+    settings = settings_of(home)
+    issuer = _issuer(settings)
     with acting(home) as acts:
         owners.must_be_none(acts.session)
         link, secret = links.make(acts.session, None, links.OWNER)
@@ -53,7 +54,8 @@ def owner_link(
         write(codes.terminal(address))
     write(f"{address}\n")
     say(f"Whoever opens this link first owns the appliance. It works once, until {ends[:16].replace('T', ' ')} UTC.")
-    for line in _from_elsewhere(issuer):
+    # Whoever has set a password is sent on to the chat page.
+    for line in _from_elsewhere(issuer, *([settings.chat.origin] if settings.chat.enabled else [])):
         say(line)
 
 
@@ -68,16 +70,20 @@ def _issuer(settings: Settings) -> str:
     return settings.identity.issuer
 
 
-def _from_elsewhere(issuer: str) -> list[str]:
-    """How to open a link from another machine that leads to this one alone."""
+def _from_elsewhere(*origins: str) -> list[str]:
+    """How to open a link from another machine, where these addresses, its own first, lead to this one alone."""
     from urllib.parse import urlsplit
 
-    parts = urlsplit(issuer)
-    if parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+    found = [urlsplit(one) for one in origins]
+    ours = [one for one in found if one.hostname in ("127.0.0.1", "::1", "localhost")]
+    if found[0] not in ours:
         return []
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    ways = [
+        f"-L {one.port}:{f'[{one.hostname}]' if ':' in (one.hostname or '') else one.hostname}:{one.port}"
+        for one in ours
+    ]
     return [
         "It opens in a browser on this machine, not on a phone. From another computer, type this there, and leave it"
         " open meanwhile:",
-        f"  ssh -L {parts.port}:{host}:{parts.port} USER@THIS-MACHINE",
+        f"  ssh {' '.join(ways)} USER@THIS-MACHINE",
     ]

@@ -15,6 +15,7 @@ from appliance.cli.first_owner import NOBODY
 from appliance.cli.follow import Follower, show
 from appliance.cli.output import document, leave, say, write
 from appliance.cli.proving import prove_all
+from appliance.units import MIB
 
 if TYPE_CHECKING:
     from appliance.config.paths import Home
@@ -44,6 +45,7 @@ def up(
     from appliance.errors import ApplianceError
 
     home = home_of(context)
+    _resume(home)
     settings = settings_of(home)
     if foreground and as_json:
         raise ApplianceError("wrong-use", "--json does not go with --foreground.", "Leave one of them out.")
@@ -68,6 +70,15 @@ def up(
         say(NOBODY)
     if any(engine["trial"] for engine in found["engines"]):
         _suggest(home)
+
+
+def _resume(home: Home) -> None:
+    """End a restore that was interrupted: until then settings and state may be those of two times."""
+    if home.restoring.exists():
+        from appliance.control import restoring
+
+        say("Going on with a restore that was interrupted")
+        restoring.resume(home)
 
 
 def _suggest(home: Home) -> None:
@@ -186,6 +197,9 @@ def identity(
         upstreams=upstreams_of(settings), directory=directory_of(settings), ages=ages_of(settings),
         chat_host=whole.chat.host, chat_port=whole.chat.port if whole.chat.enabled else 0,
     )  # fmt: skip
+    # Hashing a password takes 19 MiB. What is larger than this goes back when it is freed; by itself the C library
+    # would stop that after the first time, and each thread that ever hashed would keep as much for good.
+    os.putenv("MALLOC_MMAP_THRESHOLD_", str(MIB))
     os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.cli.sign_on", place.to_json()])
 
 

@@ -108,6 +108,21 @@ class Home:
         return self.state / "files"
 
     @property
+    def backup(self) -> Path:
+        """What backups are put together in, and brought back to."""
+        return self.state / "backup"
+
+    @property
+    def restoring(self) -> Path:
+        """The journal of a restore, while one is under way."""
+        return self.backup / "restoring.json"
+
+    @property
+    def backup_key(self) -> Path:
+        """The recovery key of the backups."""
+        return self.secrets / "backup.key"
+
+    @property
     def cloud_switch(self) -> Path:
         """While this file is there, nothing is sent to the cloud."""
         return self.state / "cloud-off"
@@ -168,7 +183,10 @@ def account() -> str:
 
 
 def cache_folder() -> Path:
-    """Where built engines and downloads are kept between installations, for this user."""
+    """Where built engines, the chat page and downloads are kept: where the installer put them, or for this user."""
+    named = os.environ.get("APPLIANCE_CACHE")
+    if named:
+        return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "appliance"
 

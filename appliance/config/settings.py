@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from appliance.config.backup import BackupSettings
 from appliance.config.federation import DirectorySettings, UpstreamSettings, check_names
 from appliance.config.lan import LanSettings
 from appliance.config.loopback import LOOPBACK
@@ -334,6 +335,7 @@ class Settings(Section):
     chat: ChatSettings = Field(default_factory=ChatSettings)
     lan: LanSettings = Field(default_factory=LanSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
+    backup: BackupSettings = Field(default_factory=BackupSettings)
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -29,19 +30,26 @@ def check_writable(path: Path) -> None:
 
 def set_engine(path: Path, role: str, values: Mapping[str, str | int]) -> None:
     """Set these keys of `[engines.ROLE]`, whole or not at all. Raises config-unreadable or config-bad-value."""
+    set_values(path, ("engines", role), values)
+
+
+def set_values(path: Path, table: tuple[str, ...], values: Mapping[str, str | int]) -> None:
+    """Set these keys of a table, whole or not at all. Raises config-unreadable or config-bad-value."""
     check_writable(path)
     file = path.resolve()
     try:
         document = tomlkit.parse(_text(file, path))
-        engines = document.setdefault("engines", tomlkit.table(is_super_table=True))
-        engine = engines.setdefault(role, tomlkit.table())
+        place: Any = document
+        for name in table[:-1]:
+            place = place.setdefault(name, tomlkit.table(is_super_table=True))
+        place = place.setdefault(table[-1], tomlkit.table())
         for key, value in values.items():
-            engine[key] = value
+            place[key] = value
     except (OSError, ValueError, TOMLKitError) as error:
         raise ApplianceError(
             "config-unreadable",
             f"{path} cannot be changed: {error}.",
-            f"Write it yourself, under [engines.{role}]: {', '.join(f'{key} = {values[key]!r}' for key in values)}",
+            f"Write it yourself, under [{'.'.join(table)}]: {', '.join(f'{key} = {values[key]!r}' for key in values)}",
         ) from error
     text = tomlkit.dumps(document)
     parse(text, path)

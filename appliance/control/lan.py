@@ -6,10 +6,13 @@ import json
 import shutil
 import socket
 import sys
+from dataclasses import replace
 
 from appliance.accounts.owners import who_can_sign_in
+from appliance.chat import install
+from appliance.chat.environment import content_policy
 from appliance.config.addresses import addresses, bracketed
-from appliance.config.paths import Home
+from appliance.config.paths import Home, cache_folder
 from appliance.config.settings import Settings
 from appliance.control import exposure
 from appliance.errors import ApplianceError
@@ -30,7 +33,7 @@ PROCESSES = ("lan", "name")
 def prepare(home: Home, settings: Settings) -> None:
     """Write what Caddy is started with; nothing where the box is not on the network.
 
-    Raises lan-needs-owner, ca-unreadable or a database error.
+    Raises lan-needs-owner, ca-unreadable, chat-page-missing or a database error.
     """
     if not settings.lan.enabled:
         return
@@ -38,7 +41,11 @@ def prepare(home: Home, settings: Settings) -> None:
         exposure.check_owner(settings, len(who_can_sign_in(opened)))
     chat = settings.chat
     page = f"{bracketed(chat.host)}:{chat.port}" if chat.enabled else ""
-    found = caddy.config(settings.lan, site(home, settings, page))
+    told = site(home, settings, page)
+    if chat.enabled:
+        assets = install.frontend(install.find(cache_folder()))
+        told = replace(told, assets=str(assets), policy=content_policy(chat.origin))
+    found = caddy.config(settings.lan, told)
     write_atomic(home.caddy, json.dumps(found, indent=1, ensure_ascii=False).encode(), 0o600)
 
 

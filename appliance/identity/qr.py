@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import segno
+if TYPE_CHECKING:
+    import segno
 
 # The light margin that readers need, in squares.
 _MARGIN: Final = 4
@@ -30,6 +31,9 @@ def svg(text: str) -> str:
 
 
 def _made(text: str) -> segno.QRCode:
+    # Few ever ask for one, and it takes memory.
+    import segno
+
     return segno.make_qr(text, error="l")
 
 

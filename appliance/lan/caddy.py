@@ -23,6 +23,11 @@ _HEADER_S: Final = "10s"
 _IDLE_S: Final = "2m"
 # A process that is being started again: wait for it this long before saying that it is not there.
 _TRY_S: Final = "5s"
+# Files of the chat page whose names change with their content, and how long browsers keep them: a year.
+_ASSETS: Final = "/_app/immutable/*"
+_KEPT: Final = "public, max-age=31536000, immutable"
+# Where the chat page sends whoever is to sign in, and what an answer says that is good for this visit only.
+_STRANGER: Final[dict[str, list[str]]] = {"Location": ["/oauth/oidc/login"], "Cache-Control": ["no-store"]}
 # Answers under way when it is told to end.
 _GRACE_S: Final = "5s"
 
@@ -50,7 +55,9 @@ class Site:
     """All that is served: where the processes are (as Caddy dials them), and what is said without asking any.
 
     `chat` is empty where there is no chat page, and `home` is shown in its place; `largest` bytes may be uploaded to
-    it. `texts` are the certificate and the pages about it; `away` is said when a process does not answer.
+    it. `assets` is the folder of its files, which are served from there without asking it, under its own `policy`;
+    empty to ask it for them too. `texts` are the certificate and the pages about it; `away` is said when a process
+    does not answer.
     """
 
     gateway: str
@@ -65,6 +72,8 @@ class Site:
     texts: Sequence[Text]
     away: str
     times: Times = field(default_factory=Times)
+    assets: str = ""
+    policy: str = ""
 
 
 def config(lan: LanSettings, site: Site) -> Json:
@@ -138,6 +147,8 @@ def _page(lan: LanSettings, site: Site) -> list[Json]:
     rest = _route(None, _answer(404, "There is nothing here.\n"))
     if site.chat:
         texts.append(_too_large(site.largest))
+        texts += [_assets(site)] if site.assets else []
+        texts.append(_to_sign_on())
         rest = _route(None, _framed(), _limit(site.largest), *_foreign_cookies(), _proxy(site.chat, "3s"))
     return [_host(lan, [api, *texts, rest])]
 
@@ -159,6 +170,34 @@ def _plain(lan: LanSettings, site: Site) -> list[Json]:
 def _lost(lan: LanSettings) -> list[Json]:
     """By any name but ours nothing is served: a page of somebody else's may have been made to resolve to us."""
     return [{"handle": [_no_name(), _answer(421, f"This is {lan.host}.\n")]}]
+
+
+def _to_sign_on() -> Json:
+    """Whoever comes without being signed in is sent to sign-on at once.
+
+    The page's programs would do the same, but a browser would have to load and start them all for that, and then again.
+    """
+    stranger = {
+        "method": ["GET"],
+        "path": ["/"],
+        "expression": "{http.request.uri.query} == ''",
+        "not": [{"header_regexp": {"Cookie": {"pattern": r"(?:^|;\s*)token="}}}],
+    }
+    return {"match": [stranger], "handle": [_answer(302, "", more=_STRANGER)], "terminal": True}
+
+
+def _assets(site: Site) -> Json:
+    """The chat page's programs: hundreds of files for one page, each of which its server takes milliseconds for."""
+    always = {"Content-Security-Policy": [site.policy], "Referrer-Policy": ["same-origin"]}
+    kept = {"set": {"Cache-Control": [_KEPT]}, "require": {"status_code": [200, 304]}}
+    return _route(
+        [_ASSETS],
+        {"handler": "headers", "response": {"set": always, "deferred": True}},
+        # Of one that is missing nobody is to remember for a year that it is.
+        {"handler": "headers", "response": kept},
+        {"handler": "encode", "encodings": {"zstd": {}, "gzip": {}}, "prefer": ["zstd", "gzip"]},
+        {"handler": "file_server", "root": literal(site.assets)},
+    )
 
 
 def _host(lan: LanSettings, routes: list[Json]) -> Json:

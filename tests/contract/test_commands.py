@@ -19,6 +19,8 @@ READING = {
     "models verify",
     "keys list",
     "ca show",
+    "backup list",
+    "backup verify",
     "clients list",
     "users list",
     "groups list",
@@ -46,6 +48,7 @@ DESTRUCTIVE = {
     "budgets remove",
     "models rm",
     "models gc",
+    "restore",
 }
 ACTING = {
     "up",
@@ -81,6 +84,8 @@ ACTING = {
     "chat-page install",
     "audit export",
     "ca export",
+    "backup set-up",
+    "backup create",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import ssl
 import subprocess
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
+from appliance.chat.environment import content_policy
 from appliance.control import lan
 from appliance.lan import caddy
 from tests.support.box import Box, environment, wait_until
@@ -21,6 +23,9 @@ from tests.support.lan import Front, Network
 from tests.support.programs import need
 
 pytestmark = pytest.mark.slow
+
+# Long enough to be worth packing.
+SCRIPT = "export const words = 'of a page';\n" * 100
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,11 @@ def network(tmp_path_factory: pytest.TempPathFactory, page: int) -> Iterator[Net
     program = need("caddy", "caddy")
     found = Network(Box(tmp_path_factory.mktemp("lan_page")))
     found.box.configure(f'max_file = "1 MiB"\n{found.settings}')
-    front = Front(found, f"127.0.0.1:{page}", caddy.Times(lifetime="6s", look="1s"))
+    assets = found.box.folder / "frontend" / "_app" / "immutable"
+    assets.mkdir(parents=True)
+    (assets / "one.js").write_text(SCRIPT)
+    (found.box.folder / "frontend" / "secret.txt").write_text("not asked for")
+    front = Front(found, f"127.0.0.1:{page}", str(found.box.folder / "frontend"), caddy.Times(lifetime="6s", look="1s"))
     front.start(program)
     wait_until(lambda: serial(found), 20, "the first certificate")
     yield found
@@ -66,6 +75,55 @@ def test_caddy_takes_what_it_is_told(network: Network) -> None:
     command = [need("caddy", "caddy"), "validate", "--config", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert "Valid configuration" in done.stdout, done.stderr
+
+
+def test_programs_of_the_page_come_from_its_folder_packed_and_are_kept_for_a_year(network: Network) -> None:
+    said = network.ask("GET", "/_app/immutable/one.js", headers={"Accept-Encoding": "gzip"})
+    assert said.status == 200
+    assert gzip.decompress(said.body).decode() == SCRIPT
+    assert said.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert said.headers["content-type"].startswith("text/javascript")
+    # A worker has the policy that its own file comes with.
+    assert said.headers["content-security-policy"] == content_policy(network.origin)
+    again = network.ask("GET", "/_app/immutable/one.js", headers={"If-None-Match": said.headers["etag"]})
+    assert again.status == 304
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_app/immutable/none.js",
+        "/_app/immutable/",
+        "/_app/immutable/../../secret.txt",
+        "/_app/immutable/%2e%2e/%2e%2e/secret.txt",
+    ],
+)
+def test_what_is_not_among_them_is_not_there_and_nobody_remembers_that(network: Network, path: str) -> None:
+    said = network.ask("GET", path)
+    assert said.status in (400, 404), said.text
+    assert "not asked for" not in said.text
+    assert "immutable" not in said.headers.get("cache-control", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "cookie", "sent"),
+    [
+        ("/", "", True),
+        ("/", "theme=dark; mytoken=1", True),
+        ("/", "theme=dark; token=abc", False),
+        ("/", "token=abc", False),
+        ("/?q=hello", "", False),
+        ("/c/a-conversation", "", False),
+        ("/auth", "", False),
+    ],
+)
+def test_whoever_comes_without_being_signed_in_is_sent_to_sign_on_at_once(
+    network: Network, path: str, cookie: str, sent: bool
+) -> None:
+    said = network.ask("GET", path, headers={"Cookie": cookie} if cookie else {})
+    assert (said.status == 302) is sent
+    if sent:
+        assert (said.location, said.headers["cache-control"]) == ("/oauth/oidc/login", "no-store")
 
 
 def test_certificates_are_renewed_while_it_runs(network: Network) -> None:

@@ -9,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from appliance.chat.install import install
 from appliance.config.paths import cache_folder
 from tests.installer.machine import Machine
 from tests.support.box import free_port
@@ -67,6 +69,12 @@ def hand_engine_to(machine: Machine) -> None:
             shutil.copytree(folder, machine.home / ".cache/appliance/engine" / folder.name)
 
 
+def hand_page_to(machine: Machine) -> None:
+    """The same for the chat page."""
+    folder = install(cache_folder(), lambda what, done, total: None).parents[1]
+    (machine.home / ".cache/appliance" / folder.name).symlink_to(folder)
+
+
 def contents(machine: Machine) -> dict[str, tuple[int, int, int]]:
     """Every file of the releases and settings, by what would change if it were written."""
     return {
@@ -90,9 +98,15 @@ def test_an_installation_survives_being_cut_off_and_is_left_alone_afterwards(mac
     assert to_compile(again) < to_compile(said)
 
     hand_engine_to(machine)
+    hand_page_to(machine)
     done = machine.install(*options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tok/s" in done.stdout
+    # What a person reads at the end: where the chat is, and how to become the owner.
+    (page,) = re.findall(r"^  The chat page, in a browser on this machine:  (http://\S+)$", done.stdout, re.M)
+    with urllib.request.urlopen(f"{page}/health", timeout=60) as answer:
+        assert answer.status == 200
+    assert re.search(r"^http://127\.0\.0\.1:\d+/welcome/\S+$", done.stdout, re.M)
     assert len(list((machine.prefix / "log").glob("install-*.log"))) == 4
     assert (machine.prefix / "var").stat().st_mode & 0o777 == 0o700
 
@@ -103,5 +117,8 @@ def test_an_installation_survives_being_cut_off_and_is_left_alone_afterwards(mac
     assert contents(machine) == before
 
     command = machine.prefix / "bin/appliance"
-    shown = subprocess.run([command, "status", "--json"], env=machine.environment, capture_output=True, check=True)
+    # Whoever calls it may have another home, where there is no chat page.
+    elsewhere = machine.environment | {"HOME": str(machine.folder / "tmp")}
+    shown = subprocess.run([command, "status", "--json"], env=elsewhere, capture_output=True, check=True)
     assert json.loads(shown.stdout)["healthy"]
+    subprocess.run([command, "up", "--no-prove"], env=elsewhere, check=True)

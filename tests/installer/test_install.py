@@ -241,23 +241,53 @@ def test_a_new_port_changes_nothing_else_in_the_settings(text: str) -> None:
     ]
 
 
-def steps(script: str, folder: Path, **values: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer's own functions; the log is `log` in the folder."""
-    given = {"CODE": str(folder), "TEMP": str(folder), "COMMAND": "appliance", "PYTHON": sys.executable, **values}
+def steps(script: str, folder: Path, *, code: int = 0, **values: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer's own functions, and insist on an exit code; the log is `log` in the folder."""
+    given = {
+        "CODE": str(folder),
+        "TEMP": str(folder),
+        "CACHE": str(folder / "cache"),
+        "SOURCE": str(REPOSITORY),
+        "CONFIG": str(folder / "etc/appliance.toml"),
+        "RELEASE": str(folder / "release"),
+        "STATE": str(folder),
+        "COMMAND": "appliance",
+        "PYTHON": sys.executable,
+        "COMPLETE": "no",
+        "START": "yes",
+        "PASSED_OVER": "",
+        "CHAT_WANTED": "yes",
+        "CHAT_PORT": "8090",
+        "WANTED_PORT": "8080",
+        "SIGN_ON_PORT": "8085",
+        "PORT": "",
+        **values,
+    }
     words = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
-    loaded = f"set -euo pipefail; {words}; . installer/console.sh; . installer/steps.sh; {script}"
-    return subprocess.run(["bash", "-c", loaded], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    parts = " ".join(f". installer/{name}.sh;" for name in ("console", "checks", "chat_page", "steps"))
+    # What is given counts, whatever the files begin with.
+    loaded = f"set -euo pipefail; shopt -s inherit_errexit; {words}; {parts} {words}; {script}"
+    done = subprocess.run(["bash", "-c", loaded], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
 
 
 def test_a_new_installation_lets_people_sign_in_and_an_old_one_stays_as_it_is(tmp_path: Path) -> None:
-    values = {"CONFIG": str(tmp_path / "etc/appliance.toml"), "WANTED_PORT": "8090", "SIGN_ON_PORT": "8086", "PORT": ""}
-    steps("write_settings", tmp_path, **values)
+    values = {"WANTED_PORT": "8090", "SIGN_ON_PORT": "8086", "CHAT": "no"}
+    steps("write_settings", tmp_path, code=0, **values)
     settings = load(tmp_path / "etc/appliance.toml")
     assert (settings.gateway.port, settings.identity.enabled) == (8090, True)
     assert settings.identity.issuer == "http://127.0.0.1:8086"
+    assert not settings.chat.enabled
     (tmp_path / "etc/appliance.toml").write_text("# mine\n")
-    steps("write_settings", tmp_path, **values | {"SIGN_ON_PORT": "8087"})
+    steps("write_settings", tmp_path, code=0, **values | {"SIGN_ON_PORT": "8087"})
     assert (tmp_path / "etc/appliance.toml").read_text() == "# mine\n"
+
+
+def test_a_new_installation_has_a_chat_page_at_a_port_of_its_own(tmp_path: Path) -> None:
+    steps("write_settings", tmp_path, CHAT="yes", CHAT_PORT="8091")
+    settings = load(tmp_path / "etc/appliance.toml")
+    assert (settings.chat.enabled, settings.chat.port) == (True, 8091)
 
 
 def test_sign_on_gets_a_port_that_is_free(machine: Machine) -> None:

@@ -245,6 +245,11 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "chat-page install": None,
     "ca show": None,
     "ca export": None,
+    "backup set-up": Permission.SETTINGS_WRITE,
+    "backup create": Permission.BACKUP,
+    "backup list": Permission.SETTINGS_READ,
+    "backup verify": Permission.SETTINGS_READ,
+    "restore": Permission.RESTORE,
     # Whoever sits at the machine, before there is anybody.
     "users owner-link": None,
     "chat": Permission.API,

@@ -83,15 +83,21 @@ class Visitor:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         return self.page.ask(method, path, body, {"Authorization": f"Bearer {self.token}", "Cookie": cookie})
 
-    def uploads(self, name: str, text: str) -> str:
+    def uploads(self, name: str, content: str | bytes, kind: str = "text/plain") -> str:
         """The id of a document that was put there and taken in."""
         mark = "a-boundary-of-a-test"
-        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        body = f"{head}Content-Type: text/plain\r\n\r\n{text}\r\n--{mark}--\r\n".encode()
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {kind}'
+        data = content.encode() if isinstance(content, str) else content
+        body = f"{head}\r\n\r\n".encode() + data + f"\r\n--{mark}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={mark}", "Authorization": f"Bearer {self.token}"}
         said = self.page.ask("POST", "/api/v1/files/?process=true&process_in_background=false", body, headers)
         assert said.status == 200, said.text
         return str(said.json["id"])
+
+    def finds(self, question: str, *collections: str) -> Said:
+        """What the page says to a search in collections of documents."""
+        asked = {"collection_names": collections, "query": question, "k": 5}
+        return self.sends("POST", "/api/v1/retrieval/query/collection", asked)
 
     def reads(self, question: str, **more: Any) -> Iterator[str]:
         """The pieces of an answer as they come."""

@@ -23,9 +23,10 @@ _WAIT_S = 60
 
 @dataclass
 class Tab:
-    """One page. `heard` is all that the browser tells of it without being asked."""
+    """One page. `heard` is all that the browser tells of it without being asked, `process` the browser's id."""
 
     socket: aiohttp.ClientWebSocketResponse
+    process: int
     heard: list[dict[str, Any]] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -46,13 +47,13 @@ class Tab:
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
-    async def until(self, condition: str) -> None:
+    async def until(self, condition: str, every_s: float = 0.1) -> None:
         """Wait until an expression holds on the page that there then is."""
-        for _ in range(_WAIT_S * 10):
+        for _ in range(int(_WAIT_S / every_s)):
             said = await self.call("Runtime.evaluate", expression=f"Boolean({condition})", returnByValue=True)
             if said["result"].get("value") is True:
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(every_s)
         raise AssertionError(f"never came to be: {condition}")
 
     async def open(self, address: str) -> None:
@@ -83,29 +84,29 @@ class Tab:
 
 
 @asynccontextmanager
-async def tab(folder: Path) -> AsyncIterator[Tab]:
-    """A page of a browser of its own, whose files are in a folder."""
-    with _started(folder) as port:
+async def tab(folder: Path, *options: str) -> AsyncIterator[Tab]:
+    """A page of a browser of its own, whose files are in a folder; `options` are more of Chromium's."""
+    with _started(folder, options) as (port, process):
         async with aiohttp.ClientSession() as http:
             address = await _page(http, f"http://127.0.0.1:{port}/json")
             async with http.ws_connect(address, max_msg_size=0) as socket:
-                found = Tab(socket)
+                found = Tab(socket, process)
                 for domain in ("Page", "Runtime", "Log", "Network"):
                     await found.call(f"{domain}.enable")
                 yield found
 
 
 @contextmanager
-def _started(folder: Path) -> Iterator[int]:
-    """A browser, and the port at which it takes orders."""
+def _started(folder: Path, more: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """A browser: the port at which it takes orders, and the id of its process."""
     assert PROGRAM
     port = free_port()
     options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
     where = (f"--remote-debugging-port={port}", f"--user-data-dir={folder}", "about:blank")
     with (folder.parent / "chromium.log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, *options, *where], stdout=log, stderr=log)
+        process = subprocess.Popen([PROGRAM, *options, *more, *where], stdout=log, stderr=log)
         try:
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
             process.wait(20)

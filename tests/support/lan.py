@@ -8,10 +8,11 @@ import signal
 import socket
 import ssl
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from appliance.chat.environment import content_policy
 from appliance.config.load import load
 from appliance.config.paths import Home, find_home
 from appliance.config.settings import Settings
@@ -149,17 +150,19 @@ class NetworkSignOn(SignOn):
 
 @dataclass
 class Front:
-    """Caddy alone, as we tell it to be, before a chat page of the test's own."""
+    """Caddy alone, as we tell it to be, before a chat page of the test's own, whose files are in a folder."""
 
     network: Network
     chat: str
+    assets: str = ""
     times: caddy.Times = field(default_factory=caddy.Times)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, program: str) -> None:
         """Run it."""
         home, settings = self.network.home, self.network.loaded()
-        told = caddy.config(settings.lan, lan.site(home, settings, self.chat, self.times))
+        site = lan.site(home, settings, self.chat, self.times)
+        told = caddy.config(settings.lan, replace(site, assets=self.assets, policy=content_policy(self.network.origin)))
         home.caddy.write_text(json.dumps(told))
         log = self.log.open("ab")
         self.process = subprocess.Popen([program, "run", "--config", str(home.caddy)], stdout=log, stderr=log)

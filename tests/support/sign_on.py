@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
+from sqlmodel import select
+
 from appliance.accounts import clients, groups
+from appliance.accounts.people_tables import Group
 from appliance.config.paths import find_home
 from appliance.policy.roles import Role
 from appliance.store.schema import connect
@@ -120,8 +123,10 @@ class SignOn:
         """The id of somebody with an account, in some groups."""
         find_home(self.box.config, self.box.state).prepare()
         with session(self.box.state / "appliance.db", alone=True) as opened:
+            known: set[str] = set(opened.exec(select(Group.name)))
             for group in into:
-                groups.add(opened, group)
+                if group not in known:
+                    groups.add(opened, group)
             return somebody(opened, login, role, into=into, **more).id
 
     def client(self, name: str, **terms: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from appliance.accounts import clients
 from appliance.accounts.api_keys import digest
 from appliance.accounts.sign_on_tables import Client
 from appliance.audit.acts import acting
-from appliance.chat import install, people, registration
+from appliance.chat import changes, install, people, registration
 from appliance.chat.process import processes
 from appliance.config.load import parse
 from appliance.config.paths import Home
@@ -88,6 +88,39 @@ def test_an_installation_that_was_cut_off_is_not_taken_for_one(tmp_path: Path) -
     (folder / "ready").touch()
     assert install.find(tmp_path) == folder / "bin" / "python"
     assert install.install(tmp_path, lambda what, done, total: None) == folder / "bin" / "python"
+
+
+def changelog(releases: int) -> str:
+    """A list of changes, newest first."""
+    parts = [
+        f"## [0.{number}.0] - 2026-01-01\n\n### Added\n\n- **One.** More.\n\n" for number in range(releases, 0, -1)
+    ]
+    return "# Changelog\n\nAll of it.\n\n" + "".join(parts)
+
+
+def test_the_page_finds_the_releases_that_it_shows_and_no_others_where_it_looks_first(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    changes.shorten(python)
+    whole = packages / "open_webui" / "CHANGELOG.md"
+    whole.parent.mkdir(parents=True)
+    whole.write_text(changelog(9))
+    changes.shorten(python)
+    short = packages.parent / "CHANGELOG.md"
+    assert short.read_text() == changelog(9).partition("## [0.4.0]")[0]
+    assert short.read_text().count("\n## ") == changes.SHOWN
+    assert whole.read_text() == changelog(9), "what Open WebUI brings stays as it is"
+    assert changes.newest(changelog(3)) == changelog(3)
+
+
+def test_a_security_update_of_python_leaves_the_page_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = install._folder(tmp_path)
+    monkeypatch.setattr(sys, "version", "3.11.99 (main, another day) [another compiler]")
+    assert install._folder(tmp_path) == before
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    assert install._folder(tmp_path) != before
 
 
 def test_the_locked_set_leaves_out_what_our_engines_do() -> None:

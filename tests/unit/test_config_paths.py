@@ -117,5 +117,9 @@ def test_an_option_wins_over_the_environment_and_that_over_convention(
 def test_the_cache_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "appliance"
+    # What the installed command says wins: it is where the installer put things.
+    monkeypatch.setenv("APPLIANCE_CACHE", str(tmp_path / "installed"))
+    assert cache_folder() == tmp_path / "installed"
+    monkeypatch.delenv("APPLIANCE_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache/appliance"

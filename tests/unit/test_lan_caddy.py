@@ -82,6 +82,18 @@ def test_nothing_is_held_back_or_compressed_on_its_way(chat: str) -> None:
     assert [one for one in proxies if "trusted_proxies" in one] == []
 
 
+def test_only_files_whose_names_change_with_their_content_come_from_the_folder() -> None:
+    found = config(LAN, replace(SITE, assets="/env/{frontend}", policy="default-src 'self'"))
+    (files,) = handlers(found, "file_server")
+    assert files["root"] == "/env/\\{frontend}", "no placeholder of Caddy's"
+    page = found["apps"]["http"]["servers"]["page"]["routes"][0]["handle"][1]["routes"]
+    (route,) = [one for one in page if handlers(one, "file_server")]
+    assert route["match"] == [{"path": ["/_app/immutable/*"]}]
+    # Answers that stream are never held back: nothing is packed but these files.
+    assert len(handlers(found, "encode")) == len(handlers(route, "encode")) == 1
+    assert handlers(config(LAN, replace(SITE, chat="", assets="/env")), "file_server") == []
+
+
 def test_metrics_and_all_else_of_the_gateway_are_not_on_the_network() -> None:
     found = config(LAN, replace(SITE, chat=""))
     page = found["apps"]["http"]["servers"]["page"]["routes"][0]

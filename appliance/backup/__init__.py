@@ -1,0 +1,1 @@
+"""Backups: a consistent copy of all state, kept encrypted by restic, and brought back."""

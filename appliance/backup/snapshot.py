@@ -1,0 +1,176 @@
+"""A consistent copy of all state in a folder, taken while everything runs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from appliance.config.paths import Home
+from appliance.config.version import VERSION
+from appliance.errors import ApplianceError
+from appliance.policy.backups import DATABASES, FIXED, HELD, LEFT_OUT, PLAIN, About
+from appliance.store.schema import HEAD, read_only
+from appliance.units import MIB, now_us, show_bytes, show_instant
+
+ABOUT: Final = "about.json"
+STATE: Final = "state"
+CONFIG: Final = "config"
+# What must stay free, so that whoever is served can go on writing.
+_ROOM: Final = 256 * MIB
+
+
+def take(home: Home, into: Path, chat_page: int | None) -> About:
+    """Copy all state into a folder, which is made anew. `chat_page` is the page's process, where it runs.
+
+    What refers to something is taken before what it refers to: a file too many does no harm. Raises disk-too-small,
+    disk-full, backup-failed or database-broken.
+    """
+    made_at = show_instant(now_us()) or ""
+    shutil.rmtree(into, ignore_errors=True)
+    _check_room(home, into.parent)
+    state = into / STATE
+    try:
+        for folder in (into, state, into / CONFIG, *(state / name for name in _folders(home))):
+            folder.mkdir(mode=0o700)
+        for name in PLAIN:
+            _copy(home.state / name, state / name)
+        rows = {
+            name: _copy_database(home.state / name, state / name) for name in DATABASES if (home.state / name).exists()
+        }
+        with _held(chat_page):
+            for name in HELD:
+                _copy_held(home.state / name, state / name)
+        for name in FIXED:
+            _link(home.state / name, state / name)
+        for name in LEFT_OUT:
+            (state / name).unlink(missing_ok=True)
+        for file in (home.config, home.local_models):
+            _copy(file, into / CONFIG / file.name)
+        about = About(made_at, VERSION, HEAD, rows)
+        (into / ABOUT).write_text(json.dumps(about.to_json(), indent=2))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ApplianceError(
+                "disk-full", f"There is no room for a copy in {into}.", "Free some room and run it again."
+            ) from error
+        raise ApplianceError(
+            "backup-failed", f"The state could not be copied: {error}.", "Mend what it says, then run it again."
+        ) from error
+    return about
+
+
+def _folders(home: Home) -> list[str]:
+    """The folders that something lies deeper in."""
+    deep = {str(Path(name).parent) for name in (*DATABASES, *FIXED, *HELD, *PLAIN)} - {"."}
+    return sorted(name for name in deep if (home.state / name).is_dir())
+
+
+def _check_room(home: Home, place: Path) -> None:
+    """Copies need as much room as what is copied: the files that are linked need none. Raises disk-too-small."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    needed = _ROOM + sum(_size(home.state / name) for name in (*DATABASES, *HELD, *PLAIN))
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise ApplianceError(
+            "disk-too-small",
+            f"{place} has {show_bytes(free)} free, and {show_bytes(needed)} are needed for a copy.",
+            "Free some room and run it again.",
+        )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file or of all files in a folder."""
+    if path.is_dir():
+        return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else 0
+
+
+def _copy_database(source: Path, target: Path) -> dict[str, int]:
+    """A copy of a database as it is at one instant; nobody waits for it. Returns its tables' rows."""
+    try:
+        with closing(read_only(source)) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        target.chmod(0o600)
+        return count_rows(target)
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, "no room", str(target)) from error
+        raise ApplianceError(
+            "database-broken", f"The database {source} cannot be copied: {error}.", "Restore the last backup."
+        ) from error
+
+
+def count_rows(file: Path) -> dict[str, int]:
+    """How many rows each table of a database has. Raises sqlite3.Error."""
+    with closing(read_only(file)) as connection:
+        names = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+            for name in sorted(names)
+            if not name.startswith("sqlite_")
+        }
+
+
+@contextmanager
+def _held(process: int | None) -> Iterator[None]:
+    """Have a process and its children hold still."""
+    if process is None:
+        yield
+        return
+    try:
+        os.killpg(process, signal.SIGSTOP)
+    except ProcessLookupError:
+        process = None
+    try:
+        yield
+    finally:
+        if process is not None:
+            os.killpg(process, signal.SIGCONT)
+
+
+def _copy_held(source: Path, target: Path) -> None:
+    """A folder whose one writer holds still. Its SQLite files come with whatever they keep beside them."""
+    if source.is_dir():
+        shutil.copytree(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A file or a folder, where it is there. What its owner replaces meanwhile is either the old one or the new one."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, copy_function=_copy_file)
+    elif source.exists():
+        _copy_file(source, target)
+
+
+def _copy_file(source: str | Path, target: str | Path) -> None:
+    # What its owner has removed meanwhile is not missed.
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for each file of a folder: no byte is copied. What is being written is left out."""
+    if not source.is_dir():
+        return
+    target.mkdir(mode=0o700)
+    for folder, folders, files in os.walk(source):
+        here = target / Path(folder).relative_to(source)
+        for name in folders:
+            (here / name).mkdir(mode=0o700)
+        for name in files:
+            if not name.startswith("."):
+                _link_file(Path(folder) / name, here / name)
+
+
+def _link_file(source: Path, target: Path) -> None:
+    # Its owner may just have deleted it.
+    with suppress(FileNotFoundError):
+        os.link(source, target)
