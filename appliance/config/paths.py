@@ -141,9 +141,9 @@ class Home:
             for folder in (self.state, self.run, self.logs, self.secrets, self.models, self.files):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _private(self.socket("x").parent)
-            probe = self.run / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            # A file without a name, so that several who try at once do not meet.
+            with tempfile.TemporaryFile(dir=self.run):
+                pass
         except OSError as error:
             raise ApplianceError(
                 "state-read-only",

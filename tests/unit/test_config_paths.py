@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_state_folders_are_for_their_owner_only(tmp_path: Path) -> None:
     home.prepare()
     for folder in (home.state, home.run, home.logs, home.secrets, home.models):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert list(home.run.iterdir()) == []
+
+
+def test_many_may_prepare_at_once(tmp_path: Path) -> None:
+    """Sign-on does so for each event on the audit log: two who tried the folder by one file took each other's away."""
+    home = Home(tmp_path / "appliance.toml", tmp_path / "state")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: home.prepare(), range(2000)))
     assert list(home.run.iterdir()) == []
 
 
