@@ -96,13 +96,14 @@ def test_an_answer_that_streams_arrives_piece_by_piece(network: Network) -> None
     body = json.dumps(ask("tokens=15 delay=100", stream=True))
     made.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {key}"})
     response = made.getresponse()
+    assert response.status == 200, response.read()
     came: list[tuple[float, bytes]] = []
     while line := response.readline():
         if line.startswith(b"data:"):
             came.append((time.monotonic(), line))
     made.close()
     words = [at for at, line in came if b"word" in line]
-    assert len(words) == 15
+    assert len(words) == 15, came
     assert came[-1][1].strip() == b"data: [DONE]"
     assert words[-1] - words[0] > 1.0
     assert sum(later - before > 0.03 for before, later in pairwise(words)) >= 10
