@@ -49,7 +49,7 @@ POLL_SECONDS = 0.005
 
 KILL_MOMENTS = (0.05, 0.6)  # seconds of load before a kill, drawn anew each time
 KILL_CLIENTS = 5  # of each kind, plain and streamed
-KILL_CHUNKS, KILL_DELAY_MS = 6, 1
+KILL_CHUNKS, KILL_DELAY_MS = 6, 20  # a stream is long beside the gaps between two: some are cut off
 KILL_AFTERMATH_SECONDS = 0.05  # so long the clients still try to send once the gateway is gone
 
 SLOW = (16, 64)

@@ -172,6 +172,11 @@ def ask(page: Page, question: str) -> Locator:
     return answer
 
 
+def stop(page: Page) -> None:
+    """Press the button that ends an answer, where the answer has not just ended of itself."""
+    page.evaluate("""document.querySelector('button[aria-label="Stop"]')?.click()""")
+
+
 def asks(visit: Visit, page: Page) -> dict[str, Any]:
     """Ask, and look at the answer as it grows; once it has grown enough, stop it."""
     answer = ask(page, visit.asked["question"])
@@ -185,7 +190,7 @@ def asks(visit: Visit, page: Page) -> dict[str, Any]:
             seen.append(text)
         if len(seen) >= _ENOUGH and not stopped:
             visit.shot(page, "answer-grows", 0)
-            page.locator('button[aria-label="Stop"]').click()
+            stop(page)
             stopped = True
         assert time.monotonic() < deadline, "the answer did not end"
         page.wait_for_timeout(20)
@@ -216,12 +221,11 @@ def asks_about_a_document(visit: Visit, page: Page) -> dict[str, Any]:
     visit.shot(page, "document", 1500)
     answer = ask(page, visit.asked["about"])
     sources = page.locator('button[aria-label="Toggle 1 source"]')
-    stop = page.locator('button[aria-label="Stop"]')
     deadline = time.monotonic() + _WAIT_MS / 1000
     while page.locator(_WHOLE).count() == 0:
         # The trial model may talk on and on; what it was given is what matters here.
-        if len(answer.inner_text()) > _SAID and sources.count() and stop.count():
-            stop.click()
+        if len(answer.inner_text()) > _SAID and sources.count():
+            stop(page)
         assert time.monotonic() < deadline, "the answer did not end"
         page.wait_for_timeout(100)
     sources.click()
