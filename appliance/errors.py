@@ -128,6 +128,7 @@ KINDS: Final[dict[str, Kind]] = {
     "backup-unreachable": _cli("The place of the backups cannot be reached or written"),
     "backup-damaged": _cli("The backups are damaged"),
     "backup-failed": _cli("The program that keeps the backups failed"),
+    "drill-failed": _cli("A backup was restored, but the box does not work with it"),
     "restore-running": _cli("What is to be replaced is still running", WRONG_USE),
     # People, as the admin handles them and as they sign in.
     "person-not-found": _cli("Nobody with an account has that address, login or id", WRONG_USE),

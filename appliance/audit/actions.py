@@ -72,6 +72,8 @@ class Action(StrEnum):
     SIGNING_KEY_CHANGED = "signing-key-changed"
     BACKUPS_SET_UP = "backups-set-up"
     BACKED_UP = "backed-up"
+    BACKUP_EXPORTED = "backup-exported"
+    BACKUP_DRILLED = "backup-drilled"
     RESTORED = "restored"
     STARTED = "started"
     STOPPED = "stopped"
@@ -241,6 +243,12 @@ KINDS: dict[Action, Kind] = {
         ("new_key",),
     ),
     Action.BACKED_UP: Kind("A backup was made.", "{actor} made the backup {target}", ("bytes", "added")),
+    Action.BACKUP_EXPORTED: Kind("A backup was made as one file.", "{actor} made the backup file {target}", ("bytes",)),
+    Action.BACKUP_DRILLED: Kind(
+        "A backup was restored beside what runs, and tried.",
+        "{actor} tried the backup {target}: all was back within {back_s} s",
+        ("lost_s", "back_s"),
+    ),
     Action.RESTORED: Kind(
         "All state was replaced by that of a backup. What was done between the two is not on this record.",
         "{actor} restored the backup {target}",

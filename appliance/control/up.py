@@ -18,7 +18,7 @@ from pathlib import Path
 from appliance.chat import prepare
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
-from appliance.control import lan, running
+from appliance.control import lan, running, schedule
 from appliance.control.plan import Plan, make_plan
 from appliance.control.switch import TURN, forget, recover
 from appliance.errors import ApplianceError
@@ -133,6 +133,7 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)
     write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)
+    schedule.renew(home, settings)
     note_settings(home, settings)
     command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
     with (home.logs / "supervisor.log").open("ab") as log:

@@ -86,6 +86,9 @@ ACTING = {
     "ca export",
     "backup set-up",
     "backup create",
+    "backup drill",
+    "backup export",
+    "backup schedule",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

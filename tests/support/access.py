@@ -249,6 +249,9 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "backup create": Permission.BACKUP,
     "backup list": Permission.SETTINGS_READ,
     "backup verify": Permission.SETTINGS_READ,
+    "backup drill": Permission.BACKUP,
+    "backup export": Permission.BACKUP,
+    "backup schedule": Permission.SETTINGS_WRITE,
     "restore": Permission.RESTORE,
     # Whoever sits at the machine, before there is anybody.
     "users owner-link": None,
