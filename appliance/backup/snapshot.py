@@ -204,8 +204,20 @@ def take_whole(home: Home, into: Path) -> None:
             f"The state could not be copied: {error}.",
             "Mend what it says, then run it again.",
         ) from error
-    # Thousands of small files: one call for all of them.
-    os.sync()
+    _sync(into)
+
+
+def _sync(folder: Path) -> None:
+    """Have all files and folders on the disk; those with a second name are there already."""
+    for place, _, names in os.walk(folder):
+        for name in (*names, ""):
+            path = Path(place) / name
+            if not path.is_symlink() and (not name or path.stat().st_nlink == 1):
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
 
 
 def _copy_whole(home: Home, path: Path, target: Path) -> None:

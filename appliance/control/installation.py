@@ -121,6 +121,13 @@ def stage(installation: Installation, release: str, incoming: Path, told: Told) 
     write_atomic(folder / COMPLETE, f"{wheel.parent.name}\n".encode())
 
 
+def bring_page(installation: Installation, home: Home, release: str) -> None:
+    """Have the chat page of a release in the cache, while everybody works. Raises update-failed."""
+    done = installation.run(home, release, "chat-page", "install")
+    if done.returncode != 0:
+        raise _not_in_place(done)
+
+
 def _engine(installation: Installation, release: str) -> Path:
     """The engine's wheel for this machine, as the new version makes it, or has it in its cache."""
     python = installation.python(release)
@@ -138,9 +145,13 @@ def _pip(installation: Installation, release: str, *words: Any) -> None:
 def _call(*words: Any) -> str:
     done = subprocess.run([str(one) for one in words], capture_output=True, text=True, check=False, cwd="/")
     if done.returncode != 0:
-        raise ApplianceError(
-            "update-failed",
-            f"The new version cannot be put in place: {last_words(done)}.",
-            "Nothing that runs was touched. Mend what it says, then run it again.",
-        )
+        raise _not_in_place(done)
     return done.stdout
+
+
+def _not_in_place(done: subprocess.CompletedProcess[str]) -> ApplianceError:
+    return ApplianceError(
+        "update-failed",
+        f"The new version cannot be put in place: {last_words(done)}.",
+        "Nothing that runs was touched. Mend what it says, then run it again.",
+    )

@@ -22,7 +22,7 @@ from appliance.config.version import VERSION
 from appliance.control import update_proof, update_recovery
 from appliance.control.backups import alone
 from appliance.control.changing import gateway_state
-from appliance.control.installation import Installation, installed, last_words, stage
+from appliance.control.installation import Installation, bring_page, installed, last_words, stage
 from appliance.control.local_key import local_key
 from appliance.control.status import status
 from appliance.control.up import down
@@ -83,11 +83,17 @@ def apply(home: Home, settings: Settings, offer: Offer, told: Told, at: At = _no
         incoming.bring(offer.source, offer.manifest, offer.documents, place)
         manifest.compare(offer.manifest, offer.files_in(place))
 
+    def put_beside() -> None:
+        stage(installation, release, place, told)
+        if settings.chat.enabled:
+            told("Getting the new version's chat page")
+            bring_page(installation, home, release)
+
     with _begun(home, record) as work:
         run = _Run(home, settings, installation, record, told, at)
         run.before(updates.VERIFY, bring)
         run.before(updates.CHECK, lambda: run.check(offer.manifest.size))
-        run.before(updates.STAGE, lambda: stage(installation, release, place, told))
+        run.before(updates.STAGE, put_beside)
         return run.exchange(work, run.migrate)
 
 

@@ -250,6 +250,14 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "backup list": Permission.SETTINGS_READ,
     "backup verify": Permission.SETTINGS_READ,
     "restore": Permission.RESTORE,
+    # Another version of the code is a matter of the machine.
+    "update check": None,
+    "update apply": None,
+    "update rollback": None,
+    "update history": None,
+    "update new-key": None,
+    "update make": None,
+    "update sign": None,
     # Whoever sits at the machine, before there is anybody.
     "users owner-link": None,
     "chat": Permission.API,

@@ -114,7 +114,19 @@ def test_a_file_that_never_ends(release: Release, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["../outside", "/etc/passwd", "wheels/../../x", "wheels//x", "", ".hidden", "a\\b", "wheels/.x", MANIFEST, "a\n", 7],
+    [
+        "../outside",
+        "/etc/passwd",
+        "wheels/../../x",
+        "wheels//x",
+        "",
+        ".hidden",
+        "a\\b",
+        "wheels/.x",
+        MANIFEST,
+        "a\n",
+        7,
+    ],
 )
 def test_a_path_that_leads_elsewhere(release: Release, tmp_path: Path, path: object) -> None:
     """Even where the keepers of the keys have signed it."""
