@@ -59,14 +59,18 @@ def take(home: Home, into: Path, chat_page: int | None) -> About:
         about = About(made_at, VERSION, HEAD, rows)
         (into / ABOUT).write_text(json.dumps(about.to_json(), indent=2))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ApplianceError(
-                "disk-full", f"There is no room for a copy in {into}.", "Free some room and run it again."
-            ) from error
-        raise ApplianceError(
-            "backup-failed", f"The state could not be copied: {error}.", "Mend what it says, then run it again."
-        ) from error
+        raise _not_copied(into, error) from error
     return about
+
+
+def _not_copied(into: Path, error: OSError) -> ApplianceError:
+    if error.errno == errno.ENOSPC:
+        return ApplianceError(
+            "disk-full", f"There is no room for a copy in {into}.", "Free some room and run it again."
+        )
+    return ApplianceError(
+        "backup-failed", f"The state could not be copied: {error}.", "Mend what it says, then run it again."
+    )
 
 
 def _folders(home: Home) -> list[str]:
@@ -199,11 +203,7 @@ def take_whole(home: Home, into: Path) -> None:
         for file in (home.config, home.local_models):
             _copy(file, into / CONFIG / file.name)
     except OSError as error:
-        raise ApplianceError(
-            "disk-full" if error.errno == errno.ENOSPC else "backup-failed",
-            f"The state could not be copied: {error}.",
-            "Mend what it says, then run it again.",
-        ) from error
+        raise _not_copied(into, error) from error
     _sync(into)
 
 
