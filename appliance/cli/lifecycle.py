@@ -278,6 +278,8 @@ def _show_status(found: dict[str, Any]) -> None:
     write(f"{'Healthy' if found['healthy'] else 'NOT healthy'}   appliance {found['version']}\n")
     for problem in found["problems"]:
         write(f"  ! {problem}\n")
+    if found["update"]:
+        write(f"  ! the update to version {found['update']['version']} was undone: {found['update']['reason']}\n")
     for alarm in found["alarms"]:
         write(f"  ! {alarm['model']}: {alarm['text']}\n")
     for process in found["processes"]:

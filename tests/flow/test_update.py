@@ -232,6 +232,7 @@ def test_a_version_that_does_not_do_is_undone_by_itself(
     last = history(installed)[-1]
     assert last["outcome"] == "undone"
     assert reason in last["reason"]
+    assert "was undone: " in command(installed, "status").stdout
     assert "was undone" in command(installed, "audit", "tail").stdout
     command(installed, "audit", "verify")
 
