@@ -14,6 +14,7 @@ FAILED: Final = 1
 WRONG_USE: Final = 2
 MACHINE_CANNOT: Final = 3
 NEEDS_A_YES: Final = 4
+UNDONE: Final = 5
 BUG: Final = 70
 INTERRUPTED: Final = 130
 
@@ -130,6 +131,19 @@ KINDS: Final[dict[str, Kind]] = {
     "backup-failed": _cli("The program that keeps the backups failed"),
     "drill-failed": _cli("A backup was restored, but the box does not work with it"),
     "restore-running": _cli("What is to be replaced is still running", WRONG_USE),
+    # Updates.
+    "updating": _http(503, _SERVER, "The appliance is being updated"),
+    "update-unavailable": _cli("The code that runs was not put where it is by the installer"),
+    "update-no-keys": _cli("Fewer keys are trusted than must have signed a release", WRONG_USE),
+    "update-not-signed": _cli("Too few of the trusted keys have signed the release"),
+    "update-refused": _cli("The release may not be installed here: too old, expired, or not for this version"),
+    "update-damaged": _cli("The release's files are not those that were signed"),
+    "update-unreachable": _cli("No release can be had from there"),
+    "update-not-ready": _cli("The appliance is not in a state to be updated"),
+    "update-failed": _cli("The update failed before anything that runs was touched"),
+    "update-undone": _cli("The update failed, and everything is as it was before it", UNDONE),
+    "update-stuck": _cli("The update failed, and the version of before does not start"),
+    "update-nothing-before": _cli("There is no update to go back from"),
     # People, as the admin handles them and as they sign in.
     "person-not-found": _cli("Nobody with an account has that address, login or id", WRONG_USE),
     "person-exists": _cli("Somebody has that address or login already", WRONG_USE),

@@ -134,6 +134,7 @@ def make_box(home: Home, service: Service, parts: AsyncExitStack) -> Box:
         batches=Batches(home.files),
         max_body=service.max_body,
         queue_s=service.queue_s,
+        doors=home.maintenance,
     )
 
 

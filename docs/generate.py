@@ -95,6 +95,7 @@ _EXIT_CODES = f"""The exit code says how a command ended:
 | {errors.WRONG_USE} | wrong use: the command line or the settings file is not right |
 | {errors.MACHINE_CANNOT} | this machine cannot do it |
 | {errors.NEEDS_A_YES} | it would destroy something, and was not confirmed with `--yes` |
+| {errors.UNDONE} | an update failed, and everything is as it was before it |
 | {errors.BUG} | a bug of the appliance |
 | {errors.INTERRUPTED} | interrupted |
 """

@@ -26,6 +26,7 @@ from appliance.config.settings import (
     Size,
 )
 from appliance.config.terms import Amount, Day, PriceSettings, ReferencePriceSettings, RoutingSettings, Share
+from appliance.config.update import UpdateSettings
 from appliance.units import show_bytes
 from docs.words import HEAD, table, text
 
@@ -50,6 +51,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "lan": LanSettings,
     "mail": MailSettings,
     "backup": BackupSettings,
+    "update": UpdateSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

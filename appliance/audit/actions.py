@@ -75,6 +75,9 @@ class Action(StrEnum):
     BACKUP_EXPORTED = "backup-exported"
     BACKUP_DRILLED = "backup-drilled"
     RESTORED = "restored"
+    UPDATED = "updated"
+    UPDATE_UNDONE = "update-undone"
+    ROLLED_BACK = "rolled-back"
     STARTED = "started"
     STOPPED = "stopped"
     AUDIT_RESUMED = "audit-resumed"
@@ -253,6 +256,20 @@ KINDS: dict[Action, Kind] = {
         "All state was replaced by that of a backup. What was done between the two is not on this record.",
         "{actor} restored the backup {target}",
         ("made_at", "from"),
+    ),
+    Action.UPDATED: Kind(
+        "The appliance was updated to another version.", "{actor} updated to version {target}", ("before", "serial")
+    ),
+    Action.UPDATE_UNDONE: Kind(
+        "An update failed at a `step`, and the version and the data of before it are back.",
+        "the update to version {target} failed ({step}) and was undone",
+        ("before", "serial", "step"),
+    ),
+    Action.ROLLED_BACK: Kind(
+        "An admin went back to the version before an update. Where `data`, all state is as it was then, and what was"
+        " done since is not on this record.",
+        "{actor} went back to version {target}",
+        ("before", "data"),
     ),
     Action.STARTED: Kind("The gateway began to serve.", "the gateway {target} has started", ("version", "serial")),
     Action.STOPPED: Kind("The gateway ended in order.", "the gateway {target} has stopped", ("version",)),

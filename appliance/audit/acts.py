@@ -17,8 +17,8 @@ from appliance.audit.actions import Action, Fact
 from appliance.audit.chain import Anchor
 from appliance.audit.record import append, event, unavailable
 from appliance.audit.vault import Vault
-from appliance.config.paths import Home, account
-from appliance.store import sessions
+from appliance.config.paths import Home, account, update_word
+from appliance.store import maintenance, sessions
 from appliance.store.files import Staged
 
 
@@ -54,9 +54,11 @@ class Acts:
 def acting(home: Home, actor: str = "") -> Iterator[Acts]:
     """A transaction for an act of the admin, or of an `actor`. Nobody else can write meanwhile, so keep it short.
 
-    Raises audit-broken, audit-unavailable or disk-full; then nothing of it was done.
+    Raises audit-broken, audit-unavailable, disk-full, or updating; then nothing of it was done.
     """
     home.prepare()
+    # What is changed during an update could be undone with it.
+    maintenance.admit(home.maintenance, update_word())
     vault = Vault(home)
     staged: tuple[Staged, Anchor] | None = None
     try:

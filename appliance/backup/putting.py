@@ -15,6 +15,7 @@ from appliance.backup.snapshot import CONFIG, STATE
 from appliance.config.paths import Home
 from appliance.policy.backups import ASIDE, KEPT
 from appliance.store.files import sync_folder, write_atomic
+from appliance.units import now_us
 
 _OUT, _IN = "out", "in"
 
@@ -43,6 +44,7 @@ def finish(home: Home) -> dict[str, str] | None:
             # A copy: settings that are missing for a moment would be the default ones.
             if file.exists():
                 shutil.copy2(file, aside / file.name)
+        _put_log_aside(home)
         sync_folder(aside)
         _note(home, journal | {"step": _IN})
     _move_in(home, restored, aside, journal["names"])
@@ -51,6 +53,13 @@ def finish(home: Home) -> dict[str, str] | None:
     shutil.rmtree(restored, ignore_errors=True)
     about: dict[str, str] = journal["about"]
     return about
+
+
+def _put_log_aside(home: Home) -> None:
+    """The gateway's log notes how far the audit log went. Held against an older audit log that would be a forgery."""
+    log = home.logs / "serve.log"
+    if log.exists():
+        log.rename(log.with_name(f"serve-until-{now_us() // 1_000_000}.log"))
 
 
 def _note(home: Home, journal: dict[str, Any]) -> None:

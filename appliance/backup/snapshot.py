@@ -16,13 +16,15 @@ from typing import Final
 from appliance.config.paths import Home
 from appliance.config.version import VERSION
 from appliance.errors import ApplianceError
-from appliance.policy.backups import DATABASES, FIXED, HELD, LEFT_OUT, PLAIN, About
+from appliance.policy.backups import ASIDE, DATABASES, FIXED, HELD, KEPT, LEFT_OUT, PLAIN, About
 from appliance.store.schema import HEAD, read_only
 from appliance.units import MIB, now_us, show_bytes, show_instant
 
 ABOUT: Final = "about.json"
 STATE: Final = "state"
 CONFIG: Final = "config"
+# What is still written to: files that arrive, and the journals of batches.
+_GROWING: Final = (".", "batch_")
 # What must stay free, so that whoever is served can go on writing.
 _ROOM: Final = 256 * MIB
 
@@ -57,14 +59,18 @@ def take(home: Home, into: Path, chat_page: int | None) -> About:
         about = About(made_at, VERSION, HEAD, rows)
         (into / ABOUT).write_text(json.dumps(about.to_json(), indent=2))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ApplianceError(
-                "disk-full", f"There is no room for a copy in {into}.", "Free some room and run it again."
-            ) from error
-        raise ApplianceError(
-            "backup-failed", f"The state could not be copied: {error}.", "Mend what it says, then run it again."
-        ) from error
+        raise _not_copied(into, error) from error
     return about
+
+
+def _not_copied(into: Path, error: OSError) -> ApplianceError:
+    if error.errno == errno.ENOSPC:
+        return ApplianceError(
+            "disk-full", f"There is no room for a copy in {into}.", "Free some room and run it again."
+        )
+    return ApplianceError(
+        "backup-failed", f"The state could not be copied: {error}.", "Mend what it says, then run it again."
+    )
 
 
 def _folders(home: Home) -> list[str]:
@@ -76,7 +82,7 @@ def _folders(home: Home) -> list[str]:
 def _check_room(home: Home, place: Path) -> None:
     """Copies need as much room as what is copied: the files that are linked need none. Raises disk-too-small."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    needed = _ROOM + sum(_size(home.state / name) for name in (*DATABASES, *HELD, *PLAIN))
+    needed = _ROOM + sum(size_of(home.state / name) for name in (*DATABASES, *HELD, *PLAIN))
     free = shutil.disk_usage(place).free
     if free < needed:
         raise ApplianceError(
@@ -86,8 +92,10 @@ def _check_room(home: Home, place: Path) -> None:
         )
 
 
-def _size(path: Path) -> int:
-    """Bytes of a file or of all files in a folder."""
+def size_of(path: Path, but: tuple[str, ...] = ()) -> int:
+    """Bytes of a file or of all files in a folder, without some of those right in it."""
+    if but:
+        return sum(size_of(one) for one in path.iterdir() if one.name not in but)
     if path.is_dir():
         return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size if path.exists() else 0
@@ -176,3 +184,58 @@ def _link_file(source: Path, target: Path) -> None:
     # Its owner may just have deleted it.
     with suppress(FileNotFoundError):
         os.link(source, target)
+
+
+def take_whole(home: Home, into: Path) -> None:
+    """Copy all state and the settings into a folder, which is made anew, while the box is down; have it on the disk.
+
+    Unlike a backup it has everything, also what can be made anew, so that going back to it leaves no trace.
+    Raises disk-too-small, disk-full, backup-failed or database-broken.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(mode=0o700, parents=True)
+    _check_room(home, into)
+    state = into / STATE
+    try:
+        state.mkdir(mode=0o700)
+        (into / CONFIG).mkdir(mode=0o700)
+        for path in sorted(home.state.iterdir()):
+            if path.name not in KEPT and not path.name.startswith(ASIDE):
+                _copy_whole(home, path, state / path.name)
+        for file in (home.config, home.local_models):
+            _copy(file, into / CONFIG / file.name)
+    except OSError as error:
+        raise _not_copied(into, error) from error
+    _sync(into)
+
+
+def _sync(folder: Path) -> None:
+    """Have all files and folders on the disk; those with a second name are there already."""
+    for place, _, names in os.walk(folder):
+        for name in (*names, ""):
+            path = Path(place) / name
+            if not path.is_symlink() and (not name or path.stat().st_nlink == 1):
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
+
+def _copy_whole(home: Home, path: Path, target: Path) -> None:
+    """A file or a folder of the state: databases as of one instant, what never changes by a second name."""
+    name = path.relative_to(home.state).as_posix()
+    if path.is_dir() and not path.is_symlink():
+        target.mkdir(mode=0o700)
+        shutil.copystat(path, target)
+        for one in sorted(path.iterdir()):
+            _copy_whole(home, one, target / one.name)
+    elif name in DATABASES:
+        _copy_database(path, target)
+    elif name.removesuffix("-wal").removesuffix("-shm") in DATABASES:
+        # What is in these is in the copy of the database.
+        return
+    elif name.startswith(tuple(f"{one}/" for one in FIXED)) and not path.name.startswith(_GROWING):
+        os.link(path, target)
+    elif path.is_file():
+        shutil.copy2(path, target, follow_symlinks=False)

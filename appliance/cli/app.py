@@ -32,6 +32,7 @@ from appliance.cli import (
     proving,
     sources,
     tuning,
+    update,
     usage,
     users,
     using,
@@ -105,6 +106,7 @@ app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.add_typer(backup.app, name="backup", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(backup.restore)
+app.add_typer(update.app, name="update", rich_help_panel=CARE)
 app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)

@@ -73,7 +73,10 @@ def up(
 
 
 def _resume(home: Home) -> None:
-    """End a restore that was interrupted: until then settings and state may be those of two times."""
+    """End an update or a restore that was interrupted: until then settings and state may be those of two times."""
+    from appliance.control import update_recovery
+
+    update_recovery.recover(home, say)
     if home.restoring.exists():
         from appliance.control import restoring
 
@@ -100,8 +103,11 @@ def down(context: typer.Context, as_json: Json = False) -> None:
     Example: appliance down
     """
     from appliance.control.up import down as end
+    from appliance.control.update_recovery import refuse_while_under_way
 
-    ended = end(home_of(context))
+    home = home_of(context)
+    refuse_while_under_way(home)
+    ended = end(home)
     if as_json:
         document({"was_running": ended})
     else:
@@ -272,6 +278,8 @@ def _show_status(found: dict[str, Any]) -> None:
     write(f"{'Healthy' if found['healthy'] else 'NOT healthy'}   appliance {found['version']}\n")
     for problem in found["problems"]:
         write(f"  ! {problem}\n")
+    if found["update"]:
+        write(f"  ! the update to version {found['update']['version']} was undone: {found['update']['reason']}\n")
     for alarm in found["alarms"]:
         write(f"  ! {alarm['model']}: {alarm['text']}\n")
     for process in found["processes"]:

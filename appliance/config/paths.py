@@ -123,6 +123,16 @@ class Home:
         return self.secrets / "backup.key"
 
     @property
+    def update(self) -> Path:
+        """What belongs to updates: their journal, their history, the copy of the state before the last one."""
+        return self.state / "update"
+
+    @property
+    def maintenance(self) -> Path:
+        """While this file is there, an update is under way and nobody is served."""
+        return self.update / "doors-closed"
+
+    @property
     def cloud_switch(self) -> Path:
         """While this file is there, nothing is sent to the cloud."""
         return self.state / "cloud-off"
@@ -180,6 +190,25 @@ def account() -> str:
         name = str(os.geteuid())
     before = os.environ.get("SUDO_USER")
     return f"{name} (sudo by {before})" if before else name
+
+
+# The variable by which an update lets the processes in that it starts.
+UPDATE_WORD = "APPLIANCE_UPDATE"
+
+
+def update_word() -> str | None:
+    """The word of the update that this process is a part of; None for all others."""
+    return os.environ.get(UPDATE_WORD)
+
+
+def with_update_word(word: str) -> dict[str, str]:
+    """The environment of a process that is a part of an update."""
+    return {**os.environ, UPDATE_WORD: word}
+
+
+def without_update_word() -> dict[str, str]:
+    """The environment of a process that is no part of an update."""
+    return {name: value for name, value in os.environ.items() if name != UPDATE_WORD}
 
 
 def cache_folder() -> Path:

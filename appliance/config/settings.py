@@ -27,6 +27,7 @@ from appliance.config.loopback import LOOPBACK
 from appliance.config.mail import MailSettings
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
+from appliance.config.update import UpdateSettings
 from appliance.units import GIB, MIB, parse_bytes, parse_money
 
 
@@ -336,6 +337,7 @@ class Settings(Section):
     lan: LanSettings = Field(default_factory=LanSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
+    update: UpdateSettings = Field(default_factory=UpdateSettings)
 
     @model_validator(mode="before")
     @classmethod

@@ -25,6 +25,7 @@ from appliance.supervise.process import answers
 from appliance.supervise.spec import Probe, ProcessState, Report
 from appliance.supervise.where import read_report, supervisor_pid
 from appliance.units import now_us, show_instant
+from appliance.update import journal
 
 
 def status(home: Home, settings: Settings) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "version": VERSION,
         "problems": problems,
         "alarms": alarms,
+        "update": _undone(home),
         "owned": owned(home, settings),
         "urls": urls(settings),
         "chat": _chat(home, settings),
@@ -52,6 +54,15 @@ def status(home: Home, settings: Settings) -> dict[str, Any]:
         "settings": str(home.config),
         "state": str(home.state),
     }
+
+
+def _undone(home: Home) -> dict[str, str | None] | None:
+    """The last update, where it was undone; None where all is well with it."""
+    found = journal.history(home)
+    if not found or found[-1].outcome != journal.UNDONE:
+        return None
+    last = found[-1]
+    return {"version": last.to_version, "ended_at": show_instant(last.ended), "reason": last.reason}
 
 
 def owned(home: Home, settings: Settings) -> bool | None:

@@ -19,13 +19,15 @@ from appliance.chat import prepare
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
 from appliance.control import lan, running, schedule
+from appliance.control.changing import run_these
 from appliance.control.plan import Plan, make_plan
 from appliance.control.switch import TURN, forget, recover
+from appliance.engine.process import is_engine
 from appliance.errors import ApplianceError
-from appliance.store import handover, schema
+from appliance.store import handover, maintenance, schema
 from appliance.store.files import write_atomic
 from appliance.store.locks import turn
-from appliance.supervise.spec import Report, specs_to_json
+from appliance.supervise.spec import ProcessSpec, Report, specs_to_json
 from appliance.supervise.where import LIST, read_report, supervisor_pid
 from appliance.units import now_us
 
@@ -39,6 +41,9 @@ _FREE = {443: 8443, 80: 8081}
 
 # What it was started with.
 SETTINGS = "settings.json"
+# An update has started only a part.
+HELD_BACK = "held-back"
+_WITH_DOORS = ("serve", "identity")
 
 Told = Callable[[Report], None]
 
@@ -69,6 +74,9 @@ def up(home: Home, settings: Settings, told: Told) -> Start:
         outdated = was_up and _read(home.run / SETTINGS) != _made_from(settings)
         if not was_up:
             _start(home, settings, plan)
+        elif (home.run / HELD_BACK).exists() and not maintenance.is_ours(home.maintenance):
+            run_these(home, plan.processes)
+            (home.run / HELD_BACK).unlink()
     return Start(_wait_ready(home, told), was_up, outdated)
 
 
@@ -132,8 +140,8 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
     lan.prepare(home, settings)
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)
-    write_atomic(home.run / LIST, specs_to_json(plan.processes).encode(), 0o600)
     schedule.renew(home, settings)
+    write_atomic(home.run / LIST, specs_to_json(_to_start(home, plan)).encode(), 0o600)
     note_settings(home, settings)
     command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
     with (home.logs / "supervisor.log").open("ab") as log:
@@ -147,6 +155,15 @@ def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes
         child.terminate()
         raise
     return child
+
+
+def _to_start(home: Home, plan: Plan) -> tuple[ProcessSpec, ...]:
+    """All processes; as a part of an update those alone that can keep people out. The next `up` starts the others."""
+    if not maintenance.is_ours(home.maintenance):
+        (home.run / HELD_BACK).unlink(missing_ok=True)
+        return plan.processes
+    write_atomic(home.run / HELD_BACK, b"", 0o600)
+    return tuple(one for one in plan.processes if is_engine(one) or one.name in _WITH_DOORS)
 
 
 def note_settings(home: Home, settings: Settings) -> None:

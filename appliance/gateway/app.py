@@ -155,7 +155,7 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         async with self._open_box() as box:
-            self._router = Router(routes(box), partial(refused, box))
+            self._router = Router(routes(box), partial(refused, box), doors=box.doors)
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

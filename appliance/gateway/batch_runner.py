@@ -22,7 +22,7 @@ _LOOK_EVERY_S: Final = 0.5
 @asynccontextmanager
 async def working(box: Box, lines: int) -> AsyncIterator[None]:
     """Work on the batches while the block runs, `lines` requests at once."""
-    task = asyncio.create_task(_work(box, Turns(lines)))
+    task = asyncio.create_task(_work(box, Turns(lines, lambda: box.doors is not None and box.doors.exists())))
     try:
         yield
     finally:
@@ -46,6 +46,7 @@ async def _work(box: Box, turns: Turns) -> None:
                     del works[id]
                 else:
                     await work.look()
+            turns.give()
             with suppress(TimeoutError):
                 await asyncio.wait_for(batches.changed.wait(), _LOOK_EVERY_S if works else None)
     except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from appliance.policy.batches import Waiting, next_up
 
@@ -10,8 +11,10 @@ from appliance.policy.batches import Waiting, next_up
 class Turns:
     """So many lines at once; `policy.batches.next_up` says whose is next."""
 
-    def __init__(self, lines: int) -> None:
+    def __init__(self, lines: int, paused: Callable[[], bool] = lambda: False) -> None:
+        """While `paused`, no line gets a turn; `give` looks whether it still is."""
         self._free = lines
+        self._paused = paused
         self._waiting: dict[Waiting, asyncio.Future[None]] = {}
         self._under_way: dict[str, int] = {}
         self._served: dict[str, int] = {}
@@ -20,7 +23,7 @@ class Turns:
     async def enter(self, who: Waiting) -> None:
         """Wait for a turn, which `leave` gives back."""
         future = self._waiting[who] = asyncio.get_running_loop().create_future()
-        self._give()
+        self.give()
         try:
             await future
         except asyncio.CancelledError:
@@ -36,10 +39,11 @@ class Turns:
         if not self._under_way[person]:
             del self._under_way[person]
         self._free += 1
-        self._give()
+        self.give()
 
-    def _give(self) -> None:
-        while self._free:
+    def give(self) -> None:
+        """Hand out the turns that are free."""
+        while self._free and self._waiting and not self._paused():
             who = next_up(self._waiting, self._under_way, self._served)
             if who is None:
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.accounts.books import Bookkeeper
 from appliance.accounts.resolve import Credentials
@@ -26,7 +27,7 @@ class Box:
     """The parts of the request path, put together in `wiring`.
 
     `max_body` in bytes, `queue_s` how many seconds a request waits for its turn at most. `reference` are the prices
-    that the same tokens would have had elsewhere.
+    that the same tokens would have had elsewhere. While the file `doors` is there, an update is under way.
     """
 
     credentials: Credentials
@@ -47,3 +48,4 @@ class Box:
     batches: Batches
     max_body: int
     queue_s: float = 600.0
+    doors: Path | None = None

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from appliance.audit.log import note
@@ -15,9 +16,14 @@ from appliance.errors import ApplianceError
 from appliance.http.asgi import DisconnectedError, Receive, Request, Scope, Send
 from appliance.http.dialects import OPENAI, Dialect
 from appliance.http.errors import respond_error
+from appliance.store import maintenance
 
 # Secrets are 43 characters and more; ids, and the names of our own addresses, have fewer.
 _LONGEST_PART: Final = 40
+
+# What is answered also while the appliance is updated: whether it is alive.
+_ALWAYS: Final = ("/health", "/ready")
+_WORD: Final = b"x-appliance-update"
 
 Handler = Callable[[Request, Send], Awaitable[None]]
 Refused = Callable[[Request, ApplianceError], Awaitable[None]]
@@ -58,9 +64,17 @@ class Router:
     """An ASGI application over a fixed table of routes."""
 
     def __init__(
-        self, routes: tuple[Route, ...], refused: Refused | None = None, answer: AnswerError = respond_error
+        self,
+        routes: tuple[Route, ...],
+        refused: Refused | None = None,
+        answer: AnswerError = respond_error,
+        doors: Path | None = None,
     ) -> None:
-        """`refused` hears of every refusal before it is answered; what it raises is answered instead, by `answer`."""
+        """`refused` hears of every refusal before it is answered; what it raises is answered instead, by `answer`.
+
+        While the file `doors` is there, nobody is served but the update that made it.
+        """
+        self._doors = doors
         self.routes = routes
         self._answer = answer
         self._refused = refused
@@ -77,7 +91,10 @@ class Router:
         """Answer one HTTP request."""
         request = Request(scope, receive, f"{self._id_prefix}{next(self._numbers):08x}")
         try:
-            await self._find(request).handler(request, send)
+            route = self._find(request)
+            if self._doors is not None and route.path not in _ALWAYS:
+                maintenance.admit(self._doors, request.header(_WORD))
+            await route.handler(request, send)
         except DisconnectedError:
             return
         except ApplianceError as error:

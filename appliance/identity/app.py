@@ -119,7 +119,7 @@ class Application:
 
     def __init__(self, services: Services, threads: Threads) -> None:
         table = routes(services, threads)
-        self._router = Router(table, answer=partial(_refuse, services))
+        self._router = Router(table, answer=partial(_refuse, services), doors=services.home.maintenance)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the server's own start and end are the business of whoever runs it."""
@@ -171,6 +171,7 @@ async def _refuse(services: Services, send: Send, request: Request, error: Appli
 
 _WORDS = {
     "program-refused": "problem_program",
+    "updating": "problem_update",
     "suspended": "switched_off",
     "form-not-ours": "problem_form",
     "form-not-understood": "problem_form",
@@ -181,7 +182,8 @@ _WORDS = {
 
 
 def _headers(error: ApplianceError) -> list[tuple[str, str]]:
-    return [(name.decode(), value.decode()) for name, value in error.headers]
+    headers = [(name.decode(), value.decode()) for name, value in error.headers]
+    return headers if error.retry_after_s is None else [*headers, ("retry-after", str(error.retry_after_s))]
 
 
 def _first_line(handler: Handler) -> str:

@@ -64,6 +64,16 @@ def ensure(path: Path) -> None:
     )
 
 
+def revision_of(path: Path) -> str | None:
+    """The schema revision of a database that is not to be touched; None where it has none. Raises sqlite3.Error."""
+    connection = read_only(path)
+    try:
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    finally:
+        connection.close()
+    return str(found[0]) if found else None
+
+
 def is_current(path: Path) -> bool:
     """Whether a database is there and has this version's schema; changes nothing. Raises database-broken."""
     return _revision(path) == HEAD

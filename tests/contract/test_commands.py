@@ -36,6 +36,8 @@ READING = {
     "batches list",
     "sign-in check",
     "users show",
+    "update check",
+    "update history",
 }
 DESTRUCTIVE = {
     "audit restart",
@@ -49,6 +51,7 @@ DESTRUCTIVE = {
     "models rm",
     "models gc",
     "restore",
+    "update rollback",
 }
 ACTING = {
     "up",
@@ -89,6 +92,10 @@ ACTING = {
     "backup drill",
     "backup export",
     "backup schedule",
+    "update apply",
+    "update new-key",
+    "update make",
+    "update sign",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

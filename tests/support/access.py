@@ -253,6 +253,14 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "backup export": Permission.BACKUP,
     "backup schedule": Permission.SETTINGS_WRITE,
     "restore": Permission.RESTORE,
+    # Another version of the code is a matter of the machine.
+    "update check": None,
+    "update apply": None,
+    "update rollback": None,
+    "update history": None,
+    "update new-key": None,
+    "update make": None,
+    "update sign": None,
     # Whoever sits at the machine, before there is anybody.
     "users owner-link": None,
     "chat": Permission.API,
