@@ -21,6 +21,7 @@ from appliance.cli import (
     chat_page,
     clients,
     cloud,
+    doctor,
     engine,
     first_owner,
     groups,
@@ -102,7 +103,9 @@ app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
+app.command(rich_help_panel=CARE)(doctor.doctor)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
+app.command(rich_help_panel=CARE)(doctor.report)
 app.add_typer(backup.app, name="backup", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(backup.restore)
 app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
