@@ -167,7 +167,7 @@ def is_outdated(home: Home, settings: Settings) -> tuple[bool, bool]:
 
 def _made_from(settings: Settings) -> str:
     """What a start is made from, kept to tell whether that has changed since."""
-    return json.dumps({"settings": settings.model_dump(), "release": sys.prefix})
+    return json.dumps({"settings": settings.model_dump(mode="json"), "release": sys.prefix})
 
 
 def _read(file: Path) -> str | None:

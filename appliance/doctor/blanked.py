@@ -20,7 +20,9 @@ def blanked(settings: BaseModel, known: Container[str]) -> dict[str, Any]:
     found = {}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if isinstance(value, str) and (value == field.default or value in _choices(field.annotation)):
+        is_choice = isinstance(value, str) and value in _choices(field.annotation)
+        is_default = isinstance(value, str | list) and value == field.get_default(call_default_factory=True)
+        if is_choice or is_default:
             found[name] = value
         else:
             found[name] = _value(value, known)

@@ -33,7 +33,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _N: Final = r"(\d{1,9}(?:\.\d{1,3})?)"
 # What llama-server, Caddy and the chat page say when it matters: ours to repeat, with the numbers in it.
 SAYINGS: Final = tuple(
-    (words, re.compile(re.escape(words).replace("N", _N), re.ASCII))
+    (words, re.compile(re.sub(r"\bN\b", lambda _: _N, re.escape(words)), re.ASCII))
     for words in (
         "model loaded",
         "n_slots = N, n_ctx_slot = N",

@@ -13,6 +13,8 @@ from docs.generate import REFERENCE, commands
 # What kind each command is. A new one must be put somewhere here.
 READING = {
     "status",
+    "doctor",
+    "report",
     "chat",
     "models list",
     "models show",

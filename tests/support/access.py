@@ -240,6 +240,8 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "identity": None,
     "status": None,
     "logs": None,
+    "doctor": None,
+    "report": None,
     "hardware": None,
     "engine build": None,
     "chat-page install": None,

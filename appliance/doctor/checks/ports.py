@@ -23,14 +23,8 @@ def look(situation: Situation) -> Iterator[Finding]:
     listening = list(_listening())
     first = number(situation.tree.proc / "sys/net/ipv4/ip_unprivileged_port_start")
     for host, port, setting in ports(situation.told):
-        # Of processes of others the system may keep the number to itself.
-        others = [
-            pid
-            for address, taken, pid in listening
-            if taken == port
-            and _meet(host, address)
-            and not (situation.pids and (pid is None or pid in situation.pids))
-        ]
+        met = [pid for address, taken, pid in listening if taken == port and _meet(host, address)]
+        others = [pid for pid in met if not _is_ours(pid, situation.pids)]
         if others:
             words = f"Port {port} on {host} ({setting}) is taken by {_name(others[0])}."
             yield Finding("port-taken", words, setting, facts={"port": port})
@@ -43,6 +37,11 @@ def _listening() -> Iterator[tuple[str, int, int | None]]:
     for one in psutil.net_connections("tcp"):
         if one.status == psutil.CONN_LISTEN and one.laddr:
             yield one.laddr.ip, one.laddr.port, one.pid
+
+
+def _is_ours(pid: int | None, ours: frozenset[int]) -> bool:
+    """Whether a process is ours. Of those of another account the system tells no number: while ours run, it is them."""
+    return pid in ours if pid is not None else bool(ours)
 
 
 def _may_have_any(tree: Tree) -> bool:
