@@ -31,6 +31,7 @@ from appliance.cli import (
     models,
     planning,
     proving,
+    secrets,
     sources,
     tuning,
     usage,
@@ -108,6 +109,7 @@ app.command(rich_help_panel=CARE)(lifecycle.logs)
 app.command(rich_help_panel=CARE)(doctor.report)
 app.add_typer(backup.app, name="backup", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(backup.restore)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=CARE)
 app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)

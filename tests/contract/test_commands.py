@@ -15,6 +15,7 @@ READING = {
     "status",
     "doctor",
     "report",
+    "secrets list",
     "chat",
     "models list",
     "models show",
@@ -88,6 +89,7 @@ ACTING = {
     "ca export",
     "backup set-up",
     "backup create",
+    "secrets rotate",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

@@ -73,6 +73,8 @@ READING = {
     "report": (),
     "restore": (),
     "sign-in check": (),
+    "secrets list": (),
+    "secrets rotate": (),
     "status": (),
     "up": (),
     "usage": (),

@@ -241,6 +241,8 @@ COMMANDS: Final[dict[str, Permission | None]] = {
     "status": None,
     "logs": None,
     "doctor": None,
+    "secrets list": Permission.SETTINGS_READ,
+    "secrets rotate": Permission.SETTINGS_WRITE,
     "report": None,
     "hardware": None,
     "engine build": None,
