@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance.doctor.finding import Finding
 from appliance.doctor.situation import Situation
+
+# Checks that ask the drivers of graphics cards do so one after another: not every driver bears two at once.
+DRIVERS = threading.Lock()
 
 SETTINGS, DATABASE = "settings", "database"
 

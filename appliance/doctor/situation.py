@@ -55,14 +55,17 @@ def look_around(home: Home, tree: Tree = HOST) -> Situation:
     except ApplianceError as error:
         mistake = error
     supervisor = supervisor_pid(home.run)
+    report = read_report(home.run) if supervisor else None
+    # Not all that the supervisor has started: where that is the system's own, that would be everything.
+    programs = [one.pid for one in report.processes] if report else []
     return Situation(
         home,
         settings,
         mistake,
         _state_of(home),
         supervisor,
-        read_report(home.run) if supervisor else None,
-        _ours(supervisor, holder(home.run / "serve.lock")),
+        report,
+        _ours(*programs, holder(home.run / "serve.lock")),
         now_us(),
         tree,
     )
@@ -82,7 +85,7 @@ def _state_of(home: Home) -> str:
 
 
 def _ours(*roots: int | None) -> frozenset[int]:
-    """Some processes, and all that they started."""
+    """These processes, where they run, and all that they started."""
     found: set[int] = set()
     for root in roots:
         if not root or root < 0:

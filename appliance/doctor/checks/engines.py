@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.control import running, status
-from appliance.doctor.check import DATABASE, SETTINGS, Check
+from appliance.doctor.check import DATABASE, DRIVERS, SETTINGS, Check
 from appliance.doctor.finding import Finding
 from appliance.doctor.situation import Situation
 from appliance.proof.words import alarm
@@ -17,7 +17,8 @@ _IDS: Final = {"gpu-not-used": "card-not-used", "slow": "engine-slow"}
 
 def look(situation: Situation) -> Iterator[Finding]:
     """What the plan, the last proof and the shelf say."""
-    proofs = status.proved(situation.home)
+    with DRIVERS:
+        proofs = status.proved(situation.home)
     up = running.pids(situation.home)
     for one in running.read(situation.home):
         model = one.plan.model
