@@ -17,9 +17,10 @@ from appliance.store import schema
 
 # A test holds these against the schema.
 TABLES: Final = (
-    "api_key", "audit_event", "authorization_code", "budget", "call", "client", "device_grant", "foreign_account",
-    "known_device", "link", "logout_notice", "membership", "passkey", "person", "person_group", "proof",
-    "recovery_code", "refresh_token", "removed_address", "sign_on", "suspension", "token_family", "tuning", "usage_day",
+    "api_key", "audit_event", "authorization_code", "budget", "call", "call_day", "client", "device_grant",
+    "foreign_account", "known_device", "link", "logout_notice", "membership", "passkey", "person", "person_group",
+    "proof", "recovery_code", "refresh_token", "removed_address", "sign_on", "suspension", "token_family", "tuning",
+    "usage_day",
 )  # fmt: skip
 FOLDERS: Final = ("appliance.db", "backup", "chat", "files", "lan", "logs", "models", "run", "secrets")
 _DAYS: Final = 7

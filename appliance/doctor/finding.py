@@ -240,6 +240,12 @@ KINDS: Final[dict[str, Kind]] = {
         "Budgets may let too much or too little through.",
         "Find out who wrote the database by other means (`appliance audit tail`), then restore the last backup.",
     ),
+    "calls-old": Kind(
+        Level.NOTE,
+        "Details of calls are kept for longer than is set.",
+        "`appliance doctor --fix`.",
+        fixable=True,
+    ),
     "calls-open": Kind(Level.NOTE, _NOTHING, "Run `appliance up`: the next start closes them as interrupted."),
     "calls-open-long": Kind(
         Level.WARNING, "Budgets hold what these calls might still use.", "Look at `appliance logs serve`."

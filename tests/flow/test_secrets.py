@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,33 +18,13 @@ from appliance.control.secrets import SECRETS
 from appliance.identity import keys
 from appliance.store.sessions import session
 from appliance.supervise.where import read_report
+from tests.support.asking import load
 from tests.support.box import Box, ask, wait_until
 from tests.support.supervised import Supervised
 
 pytestmark = pytest.mark.slow
 
 REFUSED = [one.name for one in SECRETS if one.refused]
-
-
-@contextmanager
-def load(work: Callable[[], int], threads: int = 2) -> Iterator[list[int]]:
-    """People who go on asking; the list has what they were answered."""
-    said: list[int] = []
-    over = threading.Event()
-
-    def go_on() -> None:
-        while not over.is_set():
-            said.append(work())
-
-    workers = [threading.Thread(target=go_on) for _ in range(threads)]
-    for one in workers:
-        one.start()
-    try:
-        yield said
-    finally:
-        over.set()
-        for one in workers:
-            one.join(60)
 
 
 def acts(box: Box) -> list[tuple[str, str]]:
