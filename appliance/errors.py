@@ -99,6 +99,7 @@ KINDS: Final[dict[str, Kind]] = {
     "no-engine": _cli("There is no engine to send requests to"),
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),
+    "secret-kept": _cli("A secret of the box cannot be replaced while it works", WRONG_USE),
     "not-suspended": _cli("The owner or the team is not suspended", WRONG_USE),
     # Sign-on.
     "client-not-found": _cli("No program of that name is registered for sign-on", WRONG_USE),

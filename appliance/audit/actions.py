@@ -70,6 +70,7 @@ class Action(StrEnum):
     CLIENT_ADDED = "client-added"
     CLIENT_REMOVED = "client-removed"
     SIGNING_KEY_CHANGED = "signing-key-changed"
+    SECRET_CHANGED = "secret-changed"  # noqa: S105 - the name of an act
     BACKUPS_SET_UP = "backups-set-up"
     BACKED_UP = "backed-up"
     BACKUP_EXPORTED = "backup-exported"
@@ -239,6 +240,10 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.SIGNING_KEY_CHANGED: Kind(
         "Sign-on began to sign with its next key.", "sign-on signs with {target} from now on, by {actor}", ("before",)
+    ),
+    Action.SECRET_CHANGED: Kind(
+        "A secret that the box keeps for itself is replaced. On record before it is done.",
+        "the secret {target} is replaced by {actor}",
     ),
     Action.BACKUPS_SET_UP: Kind(
         "Backups got a place, and a recovery key if they had none.",

@@ -133,6 +133,11 @@ class Home:
         return self.update / "doors-closed"
 
     @property
+    def doctor(self) -> Path:
+        """Since when the doctor has met what it finds."""
+        return self.state / "doctor.json"
+
+    @property
     def cloud_switch(self) -> Path:
         """While this file is there, nothing is sent to the cloud."""
         return self.state / "cloud-off"

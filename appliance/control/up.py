@@ -171,9 +171,21 @@ def note_settings(home: Home, settings: Settings) -> None:
     write_atomic(home.run / SETTINGS, _made_from(settings).encode(), 0o600)
 
 
+def is_outdated(home: Home, settings: Settings) -> tuple[bool, bool]:
+    """Whether what runs was started from another release, and whether from other settings than these.
+
+    Neither where nobody has said what it was started from.
+    """
+    try:
+        before, now = json.loads(_read(home.run / SETTINGS) or ""), json.loads(_made_from(settings))
+        return before["release"] != now["release"], before["settings"] != now["settings"]
+    except (ValueError, TypeError, KeyError):
+        return False, False
+
+
 def _made_from(settings: Settings) -> str:
     """What a start is made from, kept to tell whether that has changed since."""
-    return json.dumps({"settings": settings.model_dump(), "release": sys.prefix})
+    return json.dumps({"settings": settings.model_dump(mode="json"), "release": sys.prefix})
 
 
 def _read(file: Path) -> str | None:

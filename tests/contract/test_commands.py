@@ -13,6 +13,9 @@ from docs.generate import REFERENCE, commands
 # What kind each command is. A new one must be put somewhere here.
 READING = {
     "status",
+    "doctor",
+    "report",
+    "secrets list",
     "chat",
     "models list",
     "models show",
@@ -96,6 +99,7 @@ ACTING = {
     "update new-key",
     "update make",
     "update sign",
+    "secrets rotate",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}
