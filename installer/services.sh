@@ -36,8 +36,8 @@ install_services() {
     say "      none: this is not installed for the whole system, and $COMMAND up starts it"
     return
   fi
-  mkdir -p -- "$UNITS/appliance-.service.d"
-  for file in "$SOURCE"/systemd/*.service "$SOURCE/systemd/$TARGET" "$SOURCE"/systemd/appliance-.service.d/*; do
+  for file in "$SOURCE"/systemd/*.service "$SOURCE/systemd/$TARGET" "$SOURCE"/systemd/*.service.d/*; do
+    mkdir -p -- "$(dirname -- "$UNITS/${file#"$SOURCE/systemd/"}")"
     replace "$UNITS/${file#"$SOURCE/systemd/"}" 644 <"$file"
   done
   run systemctl daemon-reload

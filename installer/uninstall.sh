@@ -88,7 +88,7 @@ remove_services() {
   # What was set beyond the files, such as how much memory each may take.
   rm -rf -- /etc/systemd/system.control/appliance-*
   rmdir --ignore-fail-on-non-empty /etc/systemd/system.control 2>/dev/null || true
-  rm -rf -- "${units[@]}" /etc/systemd/system/appliance-.service.d /etc/systemd/system/appliance.target.wants
+  rm -rf -- "${units[@]}" /etc/systemd/system/appliance*.service.d /etc/systemd/system/appliance.target.wants
   systemctl daemon-reload
   systemctl reset-failed 'appliance*' 2>/dev/null || true
 }

@@ -22,11 +22,24 @@ def home_of(context: typer.Context) -> Home:
 
     options = context.find_root().params
     home = find_home(options["config"], options["state"])
+    _check_may(home)
     # What root does is done as the state's owner, or the services could not read it.
     theirs = step_down(home.state)
     if theirs is not None:
         at_home(theirs)
     return home
+
+
+def _check_may(home: Home) -> None:
+    """Raises needs-root."""
+    from appliance.errors import ApplianceError
+    from appliance.supervise import systemd
+
+    if systemd.is_closed_to_us(home.run):
+        raise ApplianceError(
+            "needs-root", "The appliance is a part of this system, and its state is closed to you.",
+            "Put sudo in front of the same command.",
+        )  # fmt: skip
 
 
 def settings_of(home: Home) -> Settings:

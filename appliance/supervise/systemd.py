@@ -34,10 +34,15 @@ def manages(run: Path) -> bool:
     return run == STATE / "run" and (UNITS / TARGET).exists() and Path("/run/systemd/system").is_dir()
 
 
+def is_closed_to_us(run: Path) -> bool:
+    """Whether the state of the services is for root and themselves only, and this process is neither."""
+    return manages(run) and not os.access(run.parent, os.R_OK | os.W_OK | os.X_OK)
+
+
 def supervisor() -> int | None:
     """Who keeps the services up: systemd, from `start` to `stop`; None when they are stopped."""
-    found = read_shown(_ask("show", "--property=ActiveState", TARGET))
-    return SUPERVISOR if found and found[0].get("ActiveState") in ("active", "activating") else None
+    (found,) = read_shown(_ask("show", "--property=ActiveState", TARGET))
+    return SUPERVISOR if found["ActiveState"] == "active" else None
 
 
 def report(run: Path, data: bytes) -> Report:

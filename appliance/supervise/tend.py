@@ -18,6 +18,7 @@ from pathlib import Path
 
 from appliance.config.paths import notify_socket, without_notify_socket
 from appliance.supervise.backoff import FAILURES_UNTIL_FAILED, SETTLED_S, delay_s
+from appliance.supervise.held import is_held
 from appliance.supervise.notify import tell
 from appliance.supervise.process import answers, environment, tidy_log
 from appliance.supervise.spec import ProcessSpec, specs_from_json
@@ -71,7 +72,7 @@ class _Watcher:
         ready_at: float | None = None
         while os.getppid() == self._process:
             tidy_log(Path(self._spec.log))
-            if answers(self._spec.probe, _PROBE_S):
+            if answers(self._spec.probe, _PROBE_S) or (ready_at and is_held(self._run, self._spec.name)):
                 if ready_at is None:
                     ready_at = time.monotonic()
                     tell(self._systemd, "READY=1")
