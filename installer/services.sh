@@ -19,13 +19,12 @@ make_user() {
     say "      not needed: it runs as $(id -un)"
     return
   fi
-  mkdir -p /etc/sysusers.d /etc/tmpfiles.d
-  replace /etc/sysusers.d/appliance.conf 644 <"$SOURCE/systemd/sysusers.conf"
-  replace /etc/tmpfiles.d/appliance.conf 644 <"$SOURCE/systemd/tmpfiles.conf"
-  run systemd-sysusers /etc/sysusers.d/appliance.conf
+  replace /usr/lib/sysusers.d/appliance.conf 644 <"$SOURCE/systemd/sysusers.conf"
+  replace /usr/lib/tmpfiles.d/appliance.conf 644 <"$SOURCE/systemd/tmpfiles.conf"
+  run systemd-sysusers /usr/lib/sysusers.d/appliance.conf
   # What another installation had made as root is the services' own from now on.
   mkdir -p -- "$STATE" "$CACHE" "$(dirname -- "$CONFIG")"
-  run systemd-tmpfiles --create /etc/tmpfiles.d/appliance.conf
+  run systemd-tmpfiles --create /usr/lib/tmpfiles.d/appliance.conf
   run chown -R --no-dereference appliance:appliance "$STATE" "$CACHE" "$(dirname -- "$CONFIG")"
   say "      the user appliance owns $STATE"
 }

@@ -111,18 +111,26 @@ remove_programs() {
     close_firewall
     if [[ $(readlink "$link") == "$CODE/bin/appliance" ]]; then rm -f -- "$link"; fi
     rm -rf -- /var/cache/appliance "$CODE"
-    rm -f -- /etc/tmpfiles.d/appliance.conf /etc/sysusers.d/appliance.conf
-    # Only where this made them, and nothing else is in them.
-    rmdir --ignore-fail-on-non-empty /etc/sysusers.d /etc/tmpfiles.d 2>/dev/null || true
+    rm -f -- /usr/lib/tmpfiles.d/appliance.conf /usr/lib/sysusers.d/appliance.conf
     return
   fi
   for name in bin current log releases .lock; do rm -rf -- "${CODE:?}/$name"; done
   say "The cache, which other installations may use, stays: ${XDG_CACHE_HOME:-$HOME/.cache}/appliance"
 }
 
+# A folder that is a disk of its own stays as an empty one.
+empty_and_remove() {
+  if mountpoint --quiet -- "$1"; then
+    find "$1" -mindepth 1 -xdev ! -name lost+found -delete
+  else
+    rm -rf -- "$1"
+  fi
+}
+
 remove_data() {
   [[ $DATA == purge ]] || return 0
-  rm -rf -- "$STATE" "$SETTINGS"
+  empty_and_remove "$STATE"
+  empty_and_remove "$SETTINGS"
   if [[ $SYSTEM == no ]]; then
     rmdir --ignore-fail-on-non-empty -- "$CODE"
     return
