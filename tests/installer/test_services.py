@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ ALL = (*SERVICES, "chat-page", "chat-redis", "lan", "name")
 EXPOSED_AT_MOST = 1.6
 # The promise, for all that heals by itself.
 HEALED_S = 60.0
-# The longest that a service may hang before it is ended: the engine's.
-WATCHDOG_S = 60.0
+# The longest that these may hang before they are ended.
+WATCHDOG_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -151,20 +151,6 @@ def test_only_root_may_see_to_it(machine: Machine) -> None:
     assert "runs as services of the system" in attached.stderr
 
 
-def test_the_engine_is_exchanged_while_it_runs(machine: Machine) -> None:
-    before = status(machine)
-    done = machine.run("appliance", "models", "use", "smollm2-135m-instruct", "--context", "1024")
-    assert done.returncode == 0, done.stderr
-    after = status(machine)
-    assert [engine["context"] for engine in after["engines"]] == [1024]
-    assert {one["name"] for one in after["processes"]} == {"chat-2", "serve", "identity"}
-    kept = {one["name"]: one["pid"] for one in before["processes"]}
-    assert all(one["pid"] == kept[one["name"]] for one in after["processes"] if one["name"] in kept)
-    back = machine.run("appliance", "models", "use", "smollm2-135m-instruct", "--context", "2048")
-    assert back.returncode == 0, back.stderr
-    assert {one["name"] for one in status(machine)["processes"]} == {"chat", "serve", "identity"}
-
-
 def test_all_are_killed(machine: Machine, table: list[str]) -> None:
     began = time.monotonic()
     until_replaced(machine, signal_all(machine, "KILL"), HEALED_S)
@@ -183,12 +169,8 @@ def test_the_disk_is_full(machine: Machine, table: list[str]) -> None:
     free = shutil.disk_usage(machine.disk).free
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, free - (1 << 20))
-    with filler.open("ab") as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-                file.flush()
-        except OSError:
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
             pass
     assert shutil.disk_usage(machine.disk).free < 65536
     old = signal_all(machine, "KILL")
@@ -196,15 +178,6 @@ def test_the_disk_is_full(machine: Machine, table: list[str]) -> None:
     filler.unlink()
     began = time.monotonic()
     table.append(f"disk full, each service killed, then room again | {healthy_again(machine, HEALED_S, began):.0f} s |")
-
-
-def test_the_disk_cannot_be_written(machine: Machine, table: list[str]) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", machine.disk], check=True)
-    machine.succeed("bash", "-c", f"! touch {STATE}/probe 2>/dev/null")
-    subprocess.run(["mount", "-o", "remount,rw", machine.disk], check=True)
-    began = time.monotonic()
-    seconds = healthy_again(machine, HEALED_S, began)
-    table.append(f"disk read-only for a moment, then writable again | {seconds:.0f} s |")
 
 
 def test_the_power_fails(machine: Machine, table: list[str]) -> None:
@@ -217,6 +190,17 @@ def test_the_power_fails(machine: Machine, table: list[str]) -> None:
     began = time.monotonic()
     machine.boot()
     table.append(f"restart; from switching on | {healthy_again(machine, HEALED_S, began):.0f} s |")
+
+
+def test_the_engine_is_exchanged_while_it_runs(machine: Machine) -> None:
+    before = status(machine)
+    done = machine.run("appliance", "models", "use", "smollm2-135m-instruct", "--context", "1024")
+    assert done.returncode == 0, done.stderr
+    after = status(machine)
+    assert [engine["context"] for engine in after["engines"]] == [1024]
+    assert {one["name"] for one in after["processes"]} == {"chat-2", "serve", "identity"}
+    kept = {one["name"]: one["pid"] for one in before["processes"]}
+    assert all(one["pid"] == kept[one["name"]] for one in after["processes"] if one["name"] in kept)
 
 
 def test_down_ends_all_and_up_starts_all(machine: Machine) -> None:
