@@ -62,6 +62,8 @@ def start(run: Path, specs: tuple[ProcessSpec, ...]) -> None:
     wanted = [unit_of(spec.name) for spec in specs]
     for spec in specs:
         write_tries(run, spec.name, 0)
+    # What they did before is told no more.
+    _tell("reset-failed", "appliance-*.service")
     _enable(wanted, [unit for unit in _enabled() if unit not in wanted])
     for spec in specs:
         _limit(spec)
