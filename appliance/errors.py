@@ -90,6 +90,7 @@ KINDS: Final[dict[str, Kind]] = {
     # Processes.
     "port-taken": _cli("Another program listens on the port"),
     "port-not-allowed": _cli("The account may not listen on a port below 1024"),
+    "needs-root": _cli("The appliance is a part of the system, and only root may see to it"),
     "already-serving": _cli("Another gateway works on the same state folder"),
     "process-failed": _cli("A process does not stay up"),
     "switch-failed": _cli("The model could not be exchanged; the old one serves as before"),
