@@ -53,7 +53,9 @@ def test_what_systemd_shows_is_read() -> None:
         ("inactive", "dead", 0, 0, False, "ended"),
     ],
 )
-def test_a_units_state_is_a_processs(active: str, sub: str, restarts: int, tries: int, up: bool, state: str) -> None:
+def test_a_units_state_is_that_of_its_process(
+    active: str, sub: str, restarts: int, tries: int, up: bool, state: str
+) -> None:
     assert state_of(Unit("x", active, sub, restarts=restarts), tries, up=up) == state
 
 
