@@ -4,6 +4,7 @@
 
 UNITS=/etc/systemd/system
 TARGET=appliance.target
+CARE=appliancecare.timer
 
 # Only where it is installed for the whole system; else a supervisor of ours keeps it up.
 is_system() { [[ -n $LINK ]]; }
@@ -35,12 +36,13 @@ install_services() {
     say "      none: this is not installed for the whole system, and $COMMAND up starts it"
     return
   fi
-  for file in "$SOURCE"/systemd/*.service "$SOURCE/systemd/$TARGET" "$SOURCE"/systemd/*.service.d/*; do
+  for file in "$SOURCE"/systemd/*.service "$SOURCE"/systemd/*.timer "$SOURCE/systemd/$TARGET" "$SOURCE"/systemd/*.service.d/*; do
     mkdir -p -- "$(dirname -- "$UNITS/${file#"$SOURCE/systemd/"}")"
     replace "$UNITS/${file#"$SOURCE/systemd/"}" 644 <"$file"
   done
   run systemctl daemon-reload
   run systemctl enable --quiet "$TARGET"
+  run systemctl enable --quiet --now "$CARE"
   say "      they start with the machine, and each that ends or hangs is started anew"
 }
 

@@ -72,8 +72,10 @@ def files(machine: Machine) -> set[str]:
 
 def status(machine: Machine) -> dict[str, Any]:
     """What the appliance says of itself; that it is not well while it cannot even say that."""
-    said = machine.run("appliance", "status", "--json").stdout
-    return json.loads(said) if said.startswith("{") else {"healthy": False, "processes": [], "problems": [said]}
+    done = machine.run("appliance", "status", "--json")
+    if done.stdout.startswith("{"):
+        return dict(json.loads(done.stdout))
+    return {"healthy": False, "processes": [], "problems": [done.stdout + done.stderr]}
 
 
 def healthy_again(machine: Machine, within_s: float, began: float) -> float:
@@ -107,8 +109,11 @@ def test_each_service_could_do_little_to_the_rest(machine: Machine) -> None:
         instance = service.replace("engine@chat", "engine@embed")
         said = machine.succeed("systemd-analyze", "security", "--no-pager", f"appliance-{instance}.service")
         exposed[service] = float(said.rsplit("level for", 1)[1].split(":")[1].split()[0])
+    said = machine.succeed("systemd-analyze", "security", "--no-pager", "appliancecare.service")
+    exposed["care"] = float(said.rsplit("level for", 1)[1].split(":")[1].split()[0])
     assert max(exposed.values()) <= EXPOSED_AT_MOST, exposed
     units = [f"/etc/systemd/system/appliance-{service}.service" for service in ALL]
+    units += [f"/etc/systemd/system/appliancecare.{kind}" for kind in ("service", "timer")]
     checked = machine.run("systemd-analyze", "verify", *units, "/etc/systemd/system/appliance.target")
     assert (checked.returncode, checked.stderr) == (0, "")
 
@@ -201,6 +206,24 @@ def test_the_engine_is_exchanged_while_it_runs(machine: Machine) -> None:
     assert {one["name"] for one in after["processes"]} == {"chat-2", "serve", "identity"}
     kept = {one["name"]: one["pid"] for one in before["processes"]}
     assert all(one["pid"] == kept[one["name"]] for one in after["processes"] if one["name"] in kept)
+
+
+def test_backups_are_made_and_tried_when_they_are_due(machine: Machine) -> None:
+    machine.succeed("install", "-d", "-o", "appliance", "/srv/usb")
+    machine.succeed("appliance", "backup", "set-up", "/srv/usb")
+    assert "active" in machine.succeed("systemctl", "is-active", "appliancecare.timer")
+    machine.succeed("systemctl", "start", "appliancecare.service")
+    assert machine.succeed("appliance", "backup", "list", "--json") == "[]"
+    for command in ("create", "drill"):
+        machine.succeed("touch", "-d", "40 days ago", f"{STATE}/backup/last-{command}")
+        machine.succeed("systemctl", "start", "appliancecare.service")
+    done = {
+        one["command"]: one["last"] for one in json.loads(machine.succeed("appliance", "backup", "schedule", "--json"))
+    }
+    assert done["create"] is not None, machine.run("appliance", "logs", "backup").stdout
+    assert done["drill"] is not None, machine.run("appliance", "logs", "backup").stdout
+    assert status(machine)["healthy"]
+    machine.succeed("rm", "-r", "/srv/usb")
 
 
 def test_down_ends_all_and_up_starts_all(machine: Machine) -> None:

@@ -28,7 +28,7 @@ from tests.support.programs import need
 SUITE = "bookworm"
 # Debian 12's, with which the checkout's packages are to work as they are.
 PYTHON = (3, 11)
-PACKAGES = ("systemd", "dbus", "libpam-systemd", "libgomp1", "python3", "python3-venv")
+PACKAGES = ("systemd", "dbus", "libpam-systemd", "libgomp1", "python3", "python3-venv", "restic")
 SHIPPED = ("appliance", "installer", "systemd", "requirements", "pyproject.toml", "README.md")
 STATE = "/var/lib/appliance"
 _DISK_MIB = 512
