@@ -146,6 +146,8 @@ class Machine:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a program in it as root."""
+        assert self._nspawn is not None
+        assert self._nspawn.poll() is None, self._last_words()
         enter = ["nsenter", "-t", str(self.init), "-a", "env", "-i"]
         return subprocess.run(
             [*enter, *(f"{name}={value}" for name, value in _ENVIRONMENT.items()), *words],
@@ -187,12 +189,15 @@ class Machine:
 
     def _is_up(self) -> bool:
         assert self._nspawn is not None
-        assert self._nspawn.poll() is None, (self.folder / "console").read_text(errors="replace")[-2000:]
+        assert self._nspawn.poll() is None, self._last_words()
         children = psutil.Process(self._nspawn.pid).children()
         if not children:
             return False
         self.init = children[0].pid
         return self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded", "starting")
+
+    def _last_words(self) -> str:
+        return (self.folder / "console").read_text(errors="replace")[-2000:]
 
     def _mount(self, *words: str, at: Path) -> None:
         done = subprocess.run(["mount", *words, at], capture_output=True, text=True, check=False)
