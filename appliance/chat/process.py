@@ -62,7 +62,7 @@ def _redis(home: Home, program: str) -> ProcessSpec:
             *("--dir", str(home.chat / "redis"), "--appendonly", "yes", "--save", ""),
             *("--daemonize", "no", "--maxmemory", "64mb", "--maxmemory-policy", "volatile-ttl"),
         ),
-        probe=Probe(path="", socket=socket, kind="connect"),
+        probe=Probe(path="", socket=socket, kind="redis"),
         log=str(home.logs / f"{REDIS}.log"),
         nice=_NICE,
         stale=(socket,),

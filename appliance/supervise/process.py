@@ -22,6 +22,7 @@ from appliance.units import MIB, now_us
 _PROBE_S = 1.0
 # What was killed is gone within moments, unless a device or disk holds it.
 _KILLED_S = 5.0
+_PONG = b"+PONG"
 _PR_SET_PDEATHSIG = 1
 # The priority of a session's processes together against all others (sched(7)); missing where the kernel has none.
 _AUTOGROUP = "/proc/self/autogroup"
@@ -35,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def answers(probe: Probe, timeout_s: float = _PROBE_S) -> bool:
     """Whether a probe's address answers 200 now, or takes connections where that is enough."""
-    if probe.kind == "connect":
+    if probe.kind != "http":
         return _listens(probe, timeout_s)
     connection: http.client.HTTPConnection
     if probe.socket is not None:
@@ -53,16 +54,19 @@ def answers(probe: Probe, timeout_s: float = _PROBE_S) -> bool:
 
 
 def _listens(probe: Probe, timeout_s: float) -> bool:
-    """Whether somebody takes connections at a probe's address."""
+    """Whether somebody takes connections at a probe's address, and where it is a Redis, answers there."""
     family = socket.AF_INET if probe.socket is None else socket.AF_UNIX
     address = (probe.host or "127.0.0.1", probe.port) if probe.socket is None else probe.socket
     with socket.socket(family) as opened:
         opened.settimeout(timeout_s)
         try:
             opened.connect(address)
+            if probe.kind != "redis":
+                return True
+            opened.sendall(b"PING\r\n")
+            return opened.recv(len(_PONG)) == _PONG
         except (OSError, TypeError, OverflowError):
             return False
-    return True
 
 
 class Process:

@@ -35,7 +35,8 @@ _EXCERPT = 60
 class Probe:
     """An HTTP address that answers 200 once a process is ready: on a UNIX `socket`, or on `host` and `port`.
 
-    Of the `kind` `connect` it is enough that somebody listens there: for a process that does not speak HTTP.
+    Of the `kind` `connect` it is enough that somebody listens there: for a process that does not speak HTTP. A stopped
+    process listens too; so one of the kind `redis` is asked to answer a PING of Redis's protocol.
     """
 
     path: str

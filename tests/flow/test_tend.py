@@ -15,10 +15,12 @@ import psutil
 import pytest
 
 from appliance.supervise.held import held
-from appliance.supervise.spec import ProcessSpec, specs_to_json
+from appliance.supervise.process import answers
+from appliance.supervise.spec import Probe, ProcessSpec, specs_to_json
 from appliance.supervise.tries import read_tries
 from appliance.supervise.where import LIST
 from tests.support.box import environment, wait_until
+from tests.support.programs import need
 from tests.support.supervised import Supervised
 
 pytestmark = pytest.mark.slow
@@ -94,3 +96,20 @@ def test_one_that_hangs_gives_no_sign_of_life_unless_it_is_held_on_purpose(servi
     with held(service.run, "tiny"):
         wait_until(lambda: service.heard("WATCHDOG=1"), 10, "a sign of life while it is held")
     os.killpg(service.process.pid, signal.SIGCONT)
+
+
+def test_a_redis_that_hangs_takes_connections_and_does_not_count_as_answering(tmp_path: Path) -> None:
+    address = str(tmp_path / "redis.sock")
+    program = need("redis-server", "redis-server")
+    listens, answers_ping = Probe("", socket=address, kind="connect"), Probe("", socket=address, kind="redis")
+    command = [program, "--port", "0", "--unixsocket", address, "--dir", str(tmp_path), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
+        try:
+            wait_until(lambda: answers(answers_ping), 20, "the answer of Redis")
+            redis.send_signal(signal.SIGSTOP)
+            assert answers(listens)
+            assert not answers(answers_ping)
+            redis.send_signal(signal.SIGCONT)
+            assert answers(answers_ping, 10)
+        finally:
+            redis.kill()

@@ -28,7 +28,7 @@ PROBE = st.builds(
     socket=st.none() | TEXT,
     host=st.none() | TEXT,
     port=st.none() | st.integers(1, 65535),
-    kind=st.sampled_from(["http", "connect"]),
+    kind=st.sampled_from(["http", "connect", "redis"]),
 )
 SPEC = st.builds(
     ProcessSpec,
