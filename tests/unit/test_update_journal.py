@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -103,7 +102,7 @@ def test_an_old_version_that_does_not_start_is_said(home: Home, tmp_path: Path) 
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\necho 'no room' >&2\nexit 1\n")
     python.chmod(0o755)
-    os.symlink("releases/0.1.0-a", tmp_path / "code/current")
+    (tmp_path / "code/current").symlink_to("releases/0.1.0-a")
     home.config.touch()
     journal.write(home, RECORD)
     run = updating._Run(home, load(home.config), Installation(tmp_path / "code"), RECORD, print, lambda *_: None)
