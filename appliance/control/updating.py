@@ -7,6 +7,7 @@ in, and only then made the current one, by one link. Whatever goes wrong until t
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from appliance.config.version import VERSION
 from appliance.control import update_proof, update_recovery
 from appliance.control.backups import alone
 from appliance.control.changing import gateway_state
-from appliance.control.installation import Installation, bring_page, installed, last_words, stage
+from appliance.control.installation import RELEASES, Installation, bring_page, installed, last_words, stage
 from appliance.control.local_key import local_key
 from appliance.control.status import status
 from appliance.control.up import down
@@ -138,8 +139,13 @@ def check(home: Home, settings: Settings, size: int) -> None:
         raise ApplianceError(
             "update-not-ready", f"The appliance is not healthy: {problems}", "Mend that first, then update."
         )
+    code = installed().code
+    if not all(os.access(place, os.W_OK) for place in (code, code / RELEASES)):
+        raise ApplianceError(
+            "update-not-ready", f"This account may not write to {code}.", "Run it as the owner of that folder."
+        )
     needed = _ROOM + snapshot.size_of(home.state, but=("models", "update")) + _UNPACKED * size
-    for place in (home.state, installed().code):
+    for place in (home.state, code):
         free = shutil.disk_usage(place).free
         if free < needed:
             raise ApplianceError(
