@@ -223,6 +223,8 @@ def seconds_until(clock: str, now: datetime) -> float:
 
 def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
     """Have it done by a process that outlives this one, and pass on what it says; or leave it waiting."""
+    from appliance.errors import ApplianceError
+
     log = home.logs / "update.log"
     command = [sys.executable, "-P", "-m", "appliance", "--config", str(home.config), "--state", str(home.state)]
     home.prepare()
@@ -242,6 +244,8 @@ def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
         _pass_on(follower)
         time.sleep(_FOLLOW_S)
     _pass_on(follower)
+    if child.returncode < 0:
+        raise ApplianceError("update-not-ready", "The update was cut off.", "Run: appliance up")
     if child.returncode:
         leave(child.returncode)
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -218,7 +218,9 @@ class _Run:
         except BaseException as error:  # noqa: BLE001 - `_finish` raises what came of it
             # Whatever it is: nobody may be left before closed doors.
             self._record = replace(self._record, reason=_reason(error))
-            journal.write(self._home, self._record)
+            # On a full disk the reason is lost, and nothing else.
+            with suppress(OSError):
+                journal.write(self._home, self._record)
             self._told(f"It did not work: {self._record.reason}")
         # The next `up`, of whichever version is the current one now, does the rest: as after a power cut.
         work.close()
