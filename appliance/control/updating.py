@@ -24,7 +24,7 @@ from appliance.control import update_proof, update_recovery
 from appliance.control.backups import alone
 from appliance.control.changing import gateway_state
 from appliance.control.installation import RELEASES, Installation, bring_page, installed, last_words, stage
-from appliance.control.local_key import local_key
+from appliance.control.local_key import key_file, local_key
 from appliance.control.status import status
 from appliance.control.up import down
 from appliance.control.update_offer import Offer
@@ -182,7 +182,7 @@ class _Run:
     ) -> None:
         self._home, self._settings, self._installation = home, settings, installation
         self._record, self._told, self._at = record, told, at
-        self._word = self._key = ""
+        self._word = ""
         self._speeds: dict[str, float] = {}
 
     def before(self, step: str, work: Callable[[], None]) -> None:
@@ -199,7 +199,9 @@ class _Run:
     def check(self, size: int) -> None:
         """Whether it can be done now, and what the new version will be held against. Raises as `check` does."""
         check(self._home, self._settings, size)
-        self._key, self._speeds = local_key(self._home), update_proof.speeds_of(self._home)
+        # Made before the doors close, if there is none yet.
+        local_key(self._home)
+        self._speeds = update_proof.speeds_of(self._home)
 
     def exchange(self, work: ExitStack, change: Callable[[], None]) -> Record:
         """Put the new version in the place of the old one; undo all of it if that fails."""
@@ -274,7 +276,9 @@ class _Run:
 
     def _prove(self) -> None:
         self._told("Trying it, while nobody else is let in")
-        trial = Trial(self._installation, self._record.new, self._word, self._key, self._speeds)
+        # As it is now: with the data of then came the key of then.
+        key = key_file(self._home).read_text().strip()
+        trial = Trial(self._installation, self._record.new, self._word, key, self._speeds)
         update_proof.prove(self._home, self._settings, trial)
 
     def _finish(self) -> Record:
