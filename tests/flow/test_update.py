@@ -29,7 +29,7 @@ from appliance.control.installation import Installation
 from appliance.control.local_key import local_key
 from appliance.control.update_proof import Trial, prove
 from appliance.errors import ApplianceError
-from appliance.policy.updates import STEPS, SWITCH
+from appliance.policy.updates import MIGRATE, STEPS, SWITCH
 from appliance.store import maintenance
 from appliance.update import journal
 from appliance.update.journal import Record
@@ -62,6 +62,8 @@ def at(*now):
             os.kill(everything, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
+if place == "back":
+    updating.roll_back(home, settings, updating.way_back(home), print, at)
 updating.apply(home, settings, update_offer.look(home, settings, place), print, at)
 """
 # Goes on with one, and has the power cut when so many files have been moved.
@@ -325,8 +327,8 @@ def test_meanwhile_nothing_else_is_changed(installed: Installed, closed: Trial) 
         assert "wird gerade aktualisiert" in refused.read().decode()
 
 
-def cut(box: Installed, release: Path, step: str, how: str) -> None:
-    """Update, and have the power cut at a step."""
+def cut(box: Installed, release: Path | str, step: str, how: str) -> None:
+    """Update, or go `back`, and have the power cut at a step."""
     python = (box.code / "current").resolve() / "venv/bin/python"
     done = subprocess.run(
         [python, "-P", "-c", CUT, box.config, box.state, release, step, how],
@@ -355,10 +357,14 @@ def test_a_power_cut_at_any_step_ends_in_one_version_whole(tmp_path: Path, fake_
             cut(box, release, SWITCH, "done")
             command(box, "up", "--no-prove")
             whole(box, key, VERSION)
+            # On the way back, when the data of then are in the place of those of now.
+            cut(box, "back", MIGRATE, "done")
+            command(box, "up", "--no-prove")
+            whole(box, key, VERSION)
         books = ledger(box)
         assert len(clients.seen) > len(POINTS)
         assert [id for id in clients.seen if books[id] != 1] == []
-        assert [one.outcome for one in history(box)] == ["refused"] * 4 + ["undone"] * 6 + ["done"]
+        assert [one.outcome for one in history(box)] == ["refused"] * 4 + ["undone"] * 6 + ["done", "undone"]
         command(box, "audit", "verify")
 
 
