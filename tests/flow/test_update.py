@@ -341,6 +341,7 @@ def cut(box: Installed, release: Path | str, step: str, how: str) -> None:
 POINTS = [(step, "done") for step in STEPS if step != SWITCH] + [(SWITCH, "begun")]
 
 
+@pytest.mark.timeout(900)
 def test_a_power_cut_at_any_step_ends_in_one_version_whole(tmp_path: Path, fake_engine: FakeEngine) -> None:
     with running(tmp_path, fake_engine) as box:
         key, release = box.key(), box.release()
