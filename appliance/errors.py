@@ -90,6 +90,7 @@ KINDS: Final[dict[str, Kind]] = {
     # Processes.
     "port-taken": _cli("Another program listens on the port"),
     "port-not-allowed": _cli("The account may not listen on a port below 1024"),
+    "needs-root": _cli("The appliance is a part of the system, and only root may see to it"),
     "already-serving": _cli("Another gateway works on the same state folder"),
     "process-failed": _cli("A process does not stay up"),
     "switch-failed": _cli("The model could not be exchanged; the old one serves as before"),
@@ -99,6 +100,7 @@ KINDS: Final[dict[str, Kind]] = {
     "no-engine": _cli("There is no engine to send requests to"),
     # Keys, as the admin handles them.
     "key-not-found": _cli("No API key has that id", WRONG_USE),
+    "secret-kept": _cli("A secret of the box cannot be replaced while it works", WRONG_USE),
     "not-suspended": _cli("The owner or the team is not suspended", WRONG_USE),
     # Sign-on.
     "client-not-found": _cli("No program of that name is registered for sign-on", WRONG_USE),
@@ -129,6 +131,7 @@ KINDS: Final[dict[str, Kind]] = {
     "backup-unreachable": _cli("The place of the backups cannot be reached or written"),
     "backup-damaged": _cli("The backups are damaged"),
     "backup-failed": _cli("The program that keeps the backups failed"),
+    "drill-failed": _cli("A backup was restored, but the box does not work with it"),
     "restore-running": _cli("What is to be replaced is still running", WRONG_USE),
     # Updates.
     "updating": _http(503, _SERVER, "The appliance is being updated"),

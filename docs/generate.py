@@ -22,6 +22,8 @@ from appliance.cli.app import app
 from appliance.cli.output import leave, say
 from appliance.cli.panels import ORDER
 from appliance.control.plan import catalogue
+from appliance.doctor.finding import KINDS as FINDINGS
+from appliance.doctor.table import CHECKS
 from appliance.gateway.app import routes
 from appliance.gateway.box import Box
 from appliance.gateway.endpoints import ENDPOINTS, Endpoint
@@ -141,6 +143,27 @@ def hardware_page() -> str:
         table(("code", "reason"), [(f"`{code}`", _open(REASONS[code])) for code in REASONS]),
     ]
     return "\n".join(parts)
+
+
+def doctor_page() -> str:
+    """Every check of the doctor, and everything that it can find."""
+    return "\n".join(
+        [
+            HEAD + "# What the doctor finds\n",
+            "An id never changes its meaning, so scripts may rely on it. With a warning or a fault `appliance doctor`\n"
+            "ends with exit code 1. [How to use it](../care.md).\n",
+            "## Checks\n",
+            table(
+                ("check", "when all is well", "takes at most"),
+                [(one.name, one.good, f"{one.limit_s:g} s") for one in CHECKS],
+            ),
+            "## Findings\n",
+            table(
+                ("id", "level", "what it means for staff", "what to do"),
+                [(f"`{id}`", kind.level, kind.means, kind.do) for id, kind in FINDINGS.items()],
+            ),
+        ]
+    )
 
 
 def _open(reason: str) -> str:
@@ -302,6 +325,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "picks.md": picks_page,
     "audit.md": audit_page,
     "permissions.md": permissions_page,
+    "doctor.md": doctor_page,
 }
 
 

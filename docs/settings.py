@@ -13,6 +13,7 @@ from appliance.config.backup import BackupSettings
 from appliance.config.federation import DirectorySettings, UpstreamSettings
 from appliance.config.lan import LanSettings
 from appliance.config.mail import MailSettings
+from appliance.config.retention import RetentionSettings
 from appliance.config.settings import (
     ChatSettings,
     CloudModelSettings,
@@ -52,6 +53,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "mail": MailSettings,
     "backup": BackupSettings,
     "update": UpdateSettings,
+    "retention": RetentionSettings,
 }
 # Those of which there may be several.
 LISTS = frozenset({"prices", "reference_prices"})

@@ -59,11 +59,14 @@ choose_layout() {
   LINK=''
   if [[ -z $PREFIX && -d /run/systemd/system ]] && is_root; then
     CODE=/opt/appliance CONFIG=/etc/appliance/appliance.toml STATE=/var/lib/appliance LINK=/usr/local/bin/appliance
+    # Not in root's own folder, where the services may not look.
+    CACHE=/var/cache/appliance
+    export APPLIANCE_CACHE=$CACHE
   else
+    CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
     CODE=$(realpath -ms -- "${PREFIX:-${XDG_DATA_HOME:-$HOME/.local/share}/appliance}")
     CONFIG=$CODE/etc/appliance.toml STATE=$CODE/var
   fi
-  CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/appliance
   UV=$CACHE/uv-$(sha256sum <"$SOURCE/requirements/installer.txt" | cut -c1-12)/bin/uv
   RELEASE=$CODE/releases/$(release_name)
   PACKAGES_TRIED=no COMPLETE=no STARTED=no PASSED_OVER='' SIGN_ON_PORT=8085 CHAT_PORT=8090
@@ -111,14 +114,17 @@ settings_port() {
   printf '%s' "${port:-8080}"
 }
 
+# The process that tells the release: the supervisor, or where systemd is that, one of the services.
+RUNS='(it["supervisor"] if it["supervisor"] != 1 else [one["pid"] for one in it["processes"] if one["name"] == "serve"][0])'
+
 # The release of what is running here; nothing when nothing is.
 running_release() {
-  local supervisor program
+  local process program
   [[ -x $CODE/bin/appliance ]] || return 0
   # Where something is wrong, `status` says what and exits with 1.
-  supervisor=$({ "$CODE/bin/appliance" status --json || true; } 2>/dev/null | json 'it["supervisor"]' 2>/dev/null) || return 0
-  [[ -n $supervisor ]] || return 0
-  IFS= read -r -d '' program <"/proc/$supervisor/cmdline" || return 0
+  process=$({ "$CODE/bin/appliance" status --json || true; } 2>/dev/null | json "$RUNS" 2>/dev/null) || return 0
+  [[ -n $process ]] || return 0
+  IFS= read -r -d '' program <"/proc/$process/cmdline" || return 0
   printf '%s' "${program%/venv/bin/python*}"
 }
 
@@ -144,6 +150,7 @@ show_plan() {
   fi
   [[ $new == yes ]] || say "  - leave the release $(basename -- "$RELEASE") as it is: it is complete"
   plan_chat_page
+  plan_services
   if [[ ! -e $CONFIG ]]; then
     local page=''
     [[ $CHAT != yes ]] || page=", and the chat page at port $CHAT_PORT"
@@ -175,7 +182,7 @@ main() {
   SOURCE=$(cd -- "$(dirname -- "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
   HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
   TEMP=$(mktemp -d -t appliance-install.XXXXXX)
-  STEP_NUMBER=0 STEP_COUNT=10
+  STEP_NUMBER=0 STEP_COUNT=13
   # shellcheck source=installer/console.sh
   . "$SOURCE/installer/console.sh"
   # shellcheck source=installer/python.sh
@@ -184,6 +191,8 @@ main() {
   . "$SOURCE/installer/checks.sh"
   # shellcheck source=installer/chat_page.sh
   . "$SOURCE/installer/chat_page.sh"
+  # shellcheck source=installer/services.sh
+  . "$SOURCE/installer/services.sh"
   # shellcheck source=installer/steps.sh
   . "$SOURCE/installer/steps.sh"
   trap on_exit EXIT
@@ -197,12 +206,15 @@ main() {
   take_lock
 
   step "Debian packages" install_debian_packages
+  step "User and folders" make_user
   step "Package installer" install_uv
   step "Python packages" install_packages
   step "Engine" install_engine
   step "Chat page" install_chat_page
   step "Settings" write_settings
   step "Switch to the release" switch_release
+  step "Services" install_services
+  step "Firewall" open_firewall
   step "Model" pull_model
   step "Start" start
   step "First answer" first_answer

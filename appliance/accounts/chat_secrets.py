@@ -54,11 +54,16 @@ def read_file(file: Path) -> ChatSecrets | None:
     return found
 
 
+def made() -> ChatSecrets:
+    """New secrets."""
+    return ChatSecrets(**{field.name: secrets.token_urlsafe(32) for field in fields(ChatSecrets)})
+
+
 def ensure(home: Home) -> ChatSecrets:
     """The secrets, made at the first use. Raises chat-secrets-bad."""
     with turn(home.run / "chat-secrets.lock"):
         found = read(home)
         if found is None:
-            found = ChatSecrets(**{field.name: secrets.token_urlsafe(32) for field in fields(ChatSecrets)})
+            found = made()
             write_atomic(home.chat_secrets, json.dumps(asdict(found)).encode(), 0o600)
     return found

@@ -70,8 +70,11 @@ class Action(StrEnum):
     CLIENT_ADDED = "client-added"
     CLIENT_REMOVED = "client-removed"
     SIGNING_KEY_CHANGED = "signing-key-changed"
+    SECRET_CHANGED = "secret-changed"  # noqa: S105 - the name of an act
     BACKUPS_SET_UP = "backups-set-up"
     BACKED_UP = "backed-up"
+    BACKUP_EXPORTED = "backup-exported"
+    BACKUP_DRILLED = "backup-drilled"
     RESTORED = "restored"
     UPDATED = "updated"
     UPDATE_UNDONE = "update-undone"
@@ -238,12 +241,22 @@ KINDS: dict[Action, Kind] = {
     Action.SIGNING_KEY_CHANGED: Kind(
         "Sign-on began to sign with its next key.", "sign-on signs with {target} from now on, by {actor}", ("before",)
     ),
+    Action.SECRET_CHANGED: Kind(
+        "A secret that the box keeps for itself is replaced. On record before it is done.",
+        "the secret {target} is replaced by {actor}",
+    ),
     Action.BACKUPS_SET_UP: Kind(
         "Backups got a place, and a recovery key if they had none.",
         "{actor} had backups kept in {target}",
         ("new_key",),
     ),
     Action.BACKED_UP: Kind("A backup was made.", "{actor} made the backup {target}", ("bytes", "added")),
+    Action.BACKUP_EXPORTED: Kind("A backup was made as one file.", "{actor} made the backup file {target}", ("bytes",)),
+    Action.BACKUP_DRILLED: Kind(
+        "A backup was restored beside what runs, and tried.",
+        "{actor} tried the backup {target}: all was back within {back_s} s",
+        ("lost_s", "back_s"),
+    ),
     Action.RESTORED: Kind(
         "All state was replaced by that of a backup. What was done between the two is not on this record.",
         "{actor} restored the backup {target}",

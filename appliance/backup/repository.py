@@ -64,6 +64,10 @@ class Repository:
         """Bring a backup back into a folder. Raises backup-not-found or backup-damaged."""
         self._run("restore", id, "--target", str(into), damage=True)
 
+    def size(self, id: str) -> int:
+        """Bytes that a backup takes when it is restored."""
+        return int(json.loads(self._run("stats", id, "--mode", "restore-size", "--json"))["total_size"])
+
     def verify(self) -> None:
         """Read every byte that is kept. Raises backup-damaged."""
         self._run("check", "--read-data", damage=True)

@@ -18,6 +18,7 @@ from appliance.config.version import VERSION
 from appliance.errors import ApplianceError
 from appliance.policy.backups import ASIDE, DATABASES, FIXED, HELD, KEPT, LEFT_OUT, PLAIN, About
 from appliance.store.schema import HEAD, read_only
+from appliance.supervise.held import held
 from appliance.units import MIB, now_us, show_bytes, show_instant
 
 ABOUT: Final = "about.json"
@@ -25,6 +26,8 @@ STATE: Final = "state"
 CONFIG: Final = "config"
 # What is still written to: files that arrive, and the journals of batches.
 _GROWING: Final = (".", "batch_")
+# The process that holds still, by its name in the list of processes.
+_PAGE: Final = "chat-page"
 # What must stay free, so that whoever is served can go on writing.
 _ROOM: Final = 256 * MIB
 
@@ -47,7 +50,7 @@ def take(home: Home, into: Path, chat_page: int | None) -> About:
         rows = {
             name: _copy_database(home.state / name, state / name) for name in DATABASES if (home.state / name).exists()
         }
-        with _held(chat_page):
+        with _held(home, chat_page):
             for name in HELD:
                 _copy_held(home.state / name, state / name)
         for name in FIXED:
@@ -105,6 +108,8 @@ def _copy_database(source: Path, target: Path) -> dict[str, int]:
     """A copy of a database as it is at one instant; nobody waits for it. Returns its tables' rows."""
     try:
         with closing(read_only(source)) as connection:
+            # The copy is read again at once and then removed: having it on the disk would hold up whoever commits.
+            connection.execute("PRAGMA synchronous = OFF")
             connection.execute("VACUUM INTO ?", (str(target),))
         target.chmod(0o600)
         return count_rows(target)
@@ -128,20 +133,19 @@ def count_rows(file: Path) -> dict[str, int]:
 
 
 @contextmanager
-def _held(process: int | None) -> Iterator[None]:
-    """Have a process and its children hold still."""
+def _held(home: Home, process: int | None) -> Iterator[None]:
+    """Have the chat page and its children hold still."""
     if process is None:
         yield
         return
-    try:
-        os.killpg(process, signal.SIGSTOP)
-    except ProcessLookupError:
-        process = None
-    try:
-        yield
-    finally:
-        if process is not None:
-            os.killpg(process, signal.SIGCONT)
+    with held(home.run, _PAGE):
+        with suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGCONT)
 
 
 def _copy_held(source: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ from appliance.cli import (
     chat_page,
     clients,
     cloud,
+    doctor,
     engine,
     first_owner,
     groups,
@@ -30,6 +31,7 @@ from appliance.cli import (
     models,
     planning,
     proving,
+    secrets,
     sources,
     tuning,
     update,
@@ -103,10 +105,13 @@ app.add_typer(cloud.app, name="cloud", rich_help_panel=PEOPLE)
 app.command(rich_help_panel=USAGE)(usage.usage)
 app.add_typer(batches.app, name="batches", rich_help_panel=USAGE)
 app.add_typer(budgets.app, name="budgets", rich_help_panel=USAGE)
+app.command(rich_help_panel=CARE)(doctor.doctor)
 app.command(rich_help_panel=CARE)(lifecycle.logs)
+app.command(rich_help_panel=CARE)(doctor.report)
 app.add_typer(backup.app, name="backup", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(backup.restore)
 app.add_typer(update.app, name="update", rich_help_panel=CARE)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=CARE)
 app.add_typer(ca.app, name="ca", rich_help_panel=CARE)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(hardware.hardware)

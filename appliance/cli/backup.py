@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +41,8 @@ def set_up(
         return
     if begun.new:
         _hand_over(begun)
-    say(f"Backups go to {begun.target} from now on. Make the first one: appliance backup create")
+    say(f"Backups go to {begun.target} from now on, by themselves each night. See when: appliance backup schedule")
+    say("Make the first one now: appliance backup create")
 
 
 def _hand_over(begun: Begun) -> None:
@@ -106,11 +109,110 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
         say(f"The backups in {settings.backup.to} are whole.")
 
 
+@app.command()
+def drill(context: typer.Context, as_json: Json = False) -> None:
+    """Restore the newest backup into a sandbox beside what runs, start it, sign in and chat; then remove it all.
+
+    Only this shows that everything would be back. It says how much work would be lost if the machine broke now, and
+    how long it would take to be back.
+
+    Example: appliance backup drill
+    """
+    from dataclasses import asdict
+
+    from appliance.control import drilling
+
+    home = home_of(context)
+    found = drilling.drill(home, settings_of(home), say)
+    if as_json:
+        document(asdict(found) | {"back_s": round(found.back_s, 1), "fetch_s": round(found.fetch_s, 1)})
+        return
+    signed_in = "somebody signed in, and " if found.signed_in else ""
+    say(f"The backup {found.id} works: {found.rows} rows are back, {signed_in}a model answered.")
+    say(f"If this machine broke now, the work of the last {_span(found.lost_s)} would be lost,")
+    say(f"and everything be back {_span(int(found.back_s))} after a new one is installed.")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet, as on a USB disk.")],
+    as_json: Json = False,
+) -> None:
+    """Make a backup that is one file, encrypted with the recovery key: for the safe.
+
+    Example: appliance backup export /media/usb/appliance.backup
+    """
+    from appliance.control import backups
+    from appliance.units import show_bytes
+
+    size = backups.export(home_of(context), file.absolute(), say)
+    if as_json:
+        document({"file": str(file.absolute()), "bytes": size})
+        return
+    say(f"{file} has everything ({show_bytes(size)}). With the recovery key: appliance restore --from {file}")
+
+
+@app.command()
+def schedule(
+    context: typer.Context,
+    at: Annotated[str | None, typer.Option("--at", metavar="HH:MM", help="When a backup is made each day.")] = None,
+    verify_days: Annotated[
+        int | None, typer.Option("--verify-days", min=1, max=365, help="After how many days all is read and checked.")
+    ] = None,
+    drill_days: Annotated[
+        int | None, typer.Option("--drill-days", min=1, max=365, help="After how many days one is restored and tried.")
+    ] = None,
+    on: Annotated[
+        bool | None, typer.Option("--on/--off", help="Whether the box does this by itself.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show or change when the box makes, checks and tries its backups by itself.
+
+    Example: appliance backup schedule --at 03:00
+    """
+    from appliance.control import backups
+    from appliance.control import schedule as plan
+
+    home = home_of(context)
+    wanted = {"at": at, "verify_days": verify_days, "drill_days": drill_days, "scheduled": on}
+    changed = {name: value for name, value in wanted.items() if value is not None}
+    settings = backups.reschedule(home, settings_of(home), changed)
+    found = plan.planned(home, settings)
+    if as_json:
+        document([{"command": one.command, "last": _iso(one.last), "next": _iso(one.next)} for one in found])
+        return
+    table(
+        ["what", "last done", "next"],
+        [(f"backup {one.command}", _local(one.last) or "never", _local(one.next) or "not by itself") for one in found],
+    )
+    if not settings.backup.scheduled:
+        say("Nothing is done by itself. Have it done: appliance backup schedule --on")
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def _local(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
+
+
+def _span(seconds: int) -> str:
+    """So long, as a person says it."""
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
+
+
 def restore(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Which backup, as `backup list` shows it.")] = "latest",
     source: Annotated[
-        str | None, typer.Option("--from", metavar="PLACE", help="Where the backups are; else as the settings say.")
+        str | None,
+        typer.Option("--from", metavar="PLACE", help="Where the backups are, or an exported file; else as set up."),
     ] = None,
     key_stdin: Annotated[
         bool, typer.Option("--key-stdin", help="Read the recovery key from standard input, and do not ask for it.")

@@ -11,6 +11,8 @@ from appliance.cli.output import document, say, table, write
 
 if TYPE_CHECKING:
     from appliance.accounts.sign_on_tables import Client
+    from appliance.config.paths import Home
+    from appliance.identity.keys import KeyRing
 
 app = typer.Typer(help="Programs that people sign in to.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -125,20 +127,25 @@ def rotate_keys(context: typer.Context, as_json: Json = False) -> None:
 
     Example: appliance clients rotate-keys
     """
+    before, after = next_key(home_of(context))
+    if as_json:
+        document({"before": before, "now": after.kid, "published": [one["kid"] for one in after.document()["keys"]]})
+    else:
+        say(f"Tokens are signed with the key {after.kid} from now on.")
+
+
+def next_key(home: Home) -> tuple[str, KeyRing]:
+    """Sign with the next key from now on; the id of the one before, and the keys as they are now."""
     from appliance.audit.actions import Action
     from appliance.audit.acts import acting
     from appliance.identity import keys
 
-    home = home_of(context)
     home.prepare()
     before = keys.KeyRing(keys.read(home)).kid
     after = keys.KeyRing(keys.rotate(home))
     with acting(home) as acts:
         acts.note(Action.SIGNING_KEY_CHANGED, after.kid, before=before)
-    if as_json:
-        document({"before": before, "now": after.kid, "published": [one["kid"] for one in after.document()["keys"]]})
-    else:
-        say(f"Tokens are signed with the key {after.kid} from now on.")
+    return before, after
 
 
 def _terms(client: Client) -> dict[str, Any]:

@@ -17,10 +17,29 @@ START, MODELS, PEOPLE, USAGE, CARE, INSPECT = "Get started", "Models", "People",
 
 def home_of(context: typer.Context) -> Home:
     """The appliance that `--config` and `--state` name, or the installed one."""
-    from appliance.config.paths import find_home
+    from appliance.config.paths import at_home, find_home
+    from appliance.store.privilege import step_down
 
     options = context.find_root().params
-    return find_home(options["config"], options["state"])
+    home = find_home(options["config"], options["state"])
+    _check_may(home)
+    # What root does is done as the state's owner, or the services could not read it.
+    theirs = step_down(home.state)
+    if theirs is not None:
+        at_home(theirs)
+    return home
+
+
+def _check_may(home: Home) -> None:
+    """Raises needs-root."""
+    from appliance.errors import ApplianceError
+    from appliance.supervise import systemd
+
+    if systemd.is_closed_to_us(home.run):
+        raise ApplianceError(
+            "needs-root", "The appliance is a part of this system, and its state is closed to you.",
+            "Put sudo in front of the same command.",
+        )  # fmt: skip
 
 
 def settings_of(home: Home) -> Settings:

@@ -133,6 +133,11 @@ class Home:
         return self.update / "doors-closed"
 
     @property
+    def doctor(self) -> Path:
+        """Since when the doctor has met what it finds."""
+        return self.state / "doctor.json"
+
+    @property
     def cloud_switch(self) -> Path:
         """While this file is there, nothing is sent to the cloud."""
         return self.state / "cloud-off"
@@ -185,7 +190,8 @@ def find_home(config: Path | None, state: Path | None) -> Home:
 def account() -> str:
     """The account that this process runs as, and who became it by sudo, as sudo says: `root (sudo by anna)`."""
     try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
+        # Root that works as the owner of the state is still root.
+        name = pwd.getpwuid(os.getresuid()[2]).pw_name
     except KeyError:
         name = str(os.geteuid())
     before = os.environ.get("SUDO_USER")
@@ -218,6 +224,22 @@ def cache_folder() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "appliance"
+
+
+def notify_socket() -> str:
+    """Where systemd wants to be told how this service is; empty where nobody does."""
+    return os.environ.get("NOTIFY_SOCKET") or ""
+
+
+def without_notify_socket() -> None:
+    """Have the program that this process becomes tell systemd nothing."""
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
+        os.environ.pop(name, None)
+
+
+def at_home(folder: str) -> None:
+    """Have this process, and what it starts, take a folder for its user's own."""
+    os.environ["HOME"] = folder
 
 
 def credentials_folder() -> Path | None:

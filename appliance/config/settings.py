@@ -25,6 +25,7 @@ from appliance.config.federation import DirectorySettings, UpstreamSettings, che
 from appliance.config.lan import LanSettings
 from appliance.config.loopback import LOOPBACK
 from appliance.config.mail import MailSettings
+from appliance.config.retention import RetentionSettings
 from appliance.config.section import Section
 from appliance.config.terms import PriceSettings, ReferencePriceSettings, RoutingSettings, no_two
 from appliance.config.update import UpdateSettings
@@ -338,6 +339,7 @@ class Settings(Section):
     mail: MailSettings = Field(default_factory=MailSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     update: UpdateSettings = Field(default_factory=UpdateSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
 
     @model_validator(mode="before")
     @classmethod

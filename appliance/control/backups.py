@@ -1,7 +1,8 @@
-"""Backups as the admin means them: begun, made, listed, verified."""
+"""Backups as the admin means them: begun, made, listed, verified, and as one file for the safe."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +14,25 @@ from pydantic import ValidationError
 
 from appliance.audit.actions import Action
 from appliance.audit.acts import acting
-from appliance.backup import recovery, snapshot
+from appliance.backup import recovery, single, snapshot
 from appliance.backup.repository import Kept, Repository
 from appliance.config.backup import BackupSettings
+from appliance.config.load import load
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
-from appliance.control import running
+from appliance.control import running, schedule
 from appliance.control.edit import check_writable, set_values
+from appliance.control.schedule import done
 from appliance.errors import ApplianceError
 from appliance.policy.backups import Retention, is_folder
 from appliance.store.locks import Lock
+from appliance.units import MIB, show_bytes
 
 STAGE: Final = "stage"
+EXPORT: Final = "export"
 LOCK: Final = "lock"
+# What must stay free, so that whoever is served can go on writing.
+_ROOM: Final = 256 * MIB
 
 Told = Callable[[str], None]
 
@@ -75,6 +82,7 @@ def set_up(home: Home, target: str) -> Begun:
         set_values(home.config, ("backup",), {"to": target})
         with acting(home) as acts:
             acts.note(Action.BACKUPS_SET_UP, target, new_key=new)
+        schedule.renew(home, load(home.config))
     return Begun(target, words, new)
 
 
@@ -106,6 +114,7 @@ def create(home: Home, settings: Settings, told: Told) -> dict[str, Any]:
         }
         with acting(home) as acts:
             acts.note(Action.BACKED_UP, found["id"], bytes=found["bytes"], added=found["added"])
+        done(home, schedule.CREATE)
         told("Removing what need not be kept any more")
         keep = settings.backup
         place.forget(Retention(keep.keep_daily, keep.keep_weekly, keep.keep_monthly))
@@ -121,18 +130,87 @@ def verify(home: Home, settings: Settings) -> None:
     """Read every byte of the backups. Raises backup-not-set-up, backup-damaged, or what the place raises."""
     with alone(home):
         place_of(home, settings).verify()
+        done(home, schedule.VERIFY)
+
+
+def reschedule(home: Home, settings: Settings, changed: dict[str, str | int]) -> Settings:
+    """Change when backups are made, checked and tried; the settings after it.
+
+    Raises backup-not-set-up, config-bad-value or config-unreadable.
+    """
+    place_of(home, settings)
+    if changed:
+        set_values(home.config, ("backup",), changed)
+        settings = load(home.config)
+        home.prepare()
+        schedule.renew(home, settings)
+    return settings
+
+
+def export(home: Home, file: Path, told: Told) -> int:
+    """Make a backup that is one file, encrypted with the recovery key; its bytes.
+
+    Raises backup-not-set-up, backup-running, wrong-use for a file that is there or a folder that is not,
+    disk-too-small, disk-full or backup-unreachable; then there is no such file.
+    """
+    if not home.backup_key.exists():
+        raise _not_set_up()
+    if file.exists() or not file.parent.is_dir():
+        what = "There is a file already at" if file.exists() else "There is no folder for"
+        raise ApplianceError("wrong-use", f"{what} {file}.", "Name a new file in a folder that is there.")
+    stage, place = home.backup / STAGE, repository(home, str(home.backup / EXPORT))
+    with alone(home):
+        try:
+            told("Copying the state")
+            snapshot.take(home, stage, running.pids(home).get("chat-page"))
+            told(f"Encrypting it into {file}")
+            shutil.rmtree(place.target, ignore_errors=True)
+            place.make()
+            place.add(stage)
+            size = single.pack(Path(place.target), file)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise ApplianceError(
+                    "disk-full", f"There is no room left for {file}.", "Free some room there, or name another place."
+                ) from error
+            raise ApplianceError(
+                "backup-unreachable",
+                f"{file} cannot be written: {error.strerror or error}.",
+                "Name a file that this account may write.",
+            ) from error
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+            shutil.rmtree(place.target, ignore_errors=True)
+        with acting(home) as acts:
+            acts.note(Action.BACKUP_EXPORTED, file.name, bytes=size)
+    return size
+
+
+def check_room(home: Home, place: Repository, id: str) -> None:
+    """Raises disk-too-small where a backup has no room beside what is there."""
+    needed, free = place.size(id) + _ROOM, shutil.disk_usage(home.backup).free
+    if free < needed:
+        raise ApplianceError(
+            "disk-too-small",
+            f"{home.backup} has {show_bytes(free)} free, and {show_bytes(needed)} are needed for the restored backup.",
+            "Free some room and run it again.",
+        )
 
 
 def place_of(home: Home, settings: Settings) -> Repository:
     """Where backups go. Raises backup-not-set-up."""
     target = settings.backup.to
     if target is None or not home.backup_key.exists():
-        raise ApplianceError(
-            "backup-not-set-up",
-            "Nobody has said yet where backups go.",
-            "Name a place, best on another disk: appliance backup set-up /media/usb/appliance",
-        )
+        raise _not_set_up()
     return repository(home, target)
+
+
+def _not_set_up() -> ApplianceError:
+    return ApplianceError(
+        "backup-not-set-up",
+        "Nobody has said yet where backups go.",
+        "Name a place, best on another disk: appliance backup set-up /media/usb/appliance",
+    )
 
 
 def repository(home: Home, target: str) -> Repository:

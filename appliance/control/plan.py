@@ -133,7 +133,7 @@ def plan_engine(
 
 def engine_process_of(home: Home, one: Planned) -> ProcessSpec:
     """The process of a planned engine. Raises engine-missing."""
-    return engine_process(find(), one.plan, home.logs / f"{one.process}.log", one.process)
+    return engine_process(find(), one.plan, home.logs / f"{one.process}.log", one.process, one.room)
 
 
 def _file(home: Home, chosen: Model) -> tuple[Model, Path]:

@@ -13,13 +13,13 @@ from typing import Final
 
 from appliance.audit.actions import Action
 from appliance.audit.acts import acting
-from appliance.backup import putting, recovery, snapshot
+from appliance.backup import putting, recovery, single, snapshot
 from appliance.backup.repository import Kept, Repository
 from appliance.backup.snapshot import ABOUT, STATE
 from appliance.config.paths import Home
-from appliance.control.backups import alone, repository
+from appliance.control.backups import alone, check_room, repository
 from appliance.errors import ApplianceError
-from appliance.policy.backups import ASIDE, About, NewerError, read_about
+from appliance.policy.backups import ASIDE, About, NewerError, is_folder, read_about
 from appliance.store.files import write_atomic
 from appliance.store.schema import read_only
 from appliance.supervise.where import supervisor_pid
@@ -28,6 +28,7 @@ from appliance.units import now_us, show_instant
 _RESTORED: Final = "restored"
 # The key that was typed, until it is known to be the right one.
 _TRIED: Final = "tried.key"
+_UNPACKED: Final = "unpacked"
 
 Told = Callable[[str], None]
 
@@ -45,7 +46,7 @@ def find(home: Home, target: str, words: str | None, id: str) -> Kept:
     """The backup that `restore` would bring back, and raises as that does; changes nothing."""
     home.prepare()
     with alone(home), _place(home, target, words) as (place, _):
-        return _known(place, id)
+        return known(place, id)
 
 
 def restore(home: Home, target: str, words: str | None, id: str, told: Told) -> Restored:
@@ -68,10 +69,11 @@ def restore(home: Home, target: str, words: str | None, id: str, told: Told) -> 
         shutil.rmtree(folder, ignore_errors=True)
         try:
             with _place(home, target, words) as (place, key):
-                found = _known(place, id)
+                found = known(place, id)
                 told(f"Fetching the backup of {found.made_at[:16].replace('T', ' ')} UTC from {target}")
+                check_room(home, place, found.id)
                 place.restore(found.id, folder)
-            about = _look_through(folder)
+            about = look_through(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -107,19 +109,34 @@ def _record(home: Home, about: dict[str, str]) -> None:
 @contextmanager
 def _place(home: Home, target: str, words: str | None) -> Iterator[tuple[Repository, str]]:
     """Where the backups are, and their key. What was typed lies in a file only meanwhile. Raises backup-wrong-key."""
-    if words is None and home.backup_key.exists():
-        yield repository(home, target), home.backup_key.read_text()
+    with _unpacked(home, target) as folder:
+        if words is None and home.backup_key.exists():
+            yield repository(home, folder), home.backup_key.read_text()
+            return
+        key = recovery.read(words or "")
+        tried = home.backup / _TRIED
+        write_atomic(tried, key.encode(), 0o600)
+        try:
+            yield Repository(folder, tried, home.backup / "cache"), key
+        finally:
+            tried.unlink()
+
+
+@contextmanager
+def _unpacked(home: Home, target: str) -> Iterator[str]:
+    """The place as it is; of a backup that is one file, a folder with what is in it. Raises backup-damaged."""
+    if not (is_folder(target) and Path(target).is_file()):
+        yield target
         return
-    key = recovery.read(words or "")
-    tried = home.backup / _TRIED
-    write_atomic(tried, key.encode(), 0o600)
+    folder = home.backup / _UNPACKED
     try:
-        yield Repository(target, tried, home.backup / "cache"), key
+        single.unpack(Path(target), folder)
+        yield str(folder)
     finally:
-        tried.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _known(place: Repository, id: str) -> Kept:
+def known(place: Repository, id: str) -> Kept:
     """A backup that is there. Raises backup-not-found."""
     kept = place.kept()
     found = kept[-1:] if id == "latest" else [one for one in kept if one.id == id]
@@ -132,7 +149,7 @@ def _known(place: Repository, id: str) -> Kept:
     return found[0]
 
 
-def _look_through(folder: Path) -> About:
+def look_through(folder: Path) -> About:
     """Whether it is whole: what it says of itself, and its databases. Raises backup-damaged or database-newer."""
     try:
         about = read_about(json.loads((folder / ABOUT).read_text()))

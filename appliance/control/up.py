@@ -18,7 +18,7 @@ from pathlib import Path
 from appliance.chat import prepare
 from appliance.config.paths import Home
 from appliance.config.settings import Settings
-from appliance.control import lan, running
+from appliance.control import lan, running, schedule
 from appliance.control.changing import run_these
 from appliance.control.plan import Plan, make_plan
 from appliance.control.switch import TURN, forget, recover
@@ -27,6 +27,7 @@ from appliance.errors import ApplianceError
 from appliance.store import handover, maintenance, schema
 from appliance.store.files import write_atomic
 from appliance.store.locks import turn
+from appliance.supervise import systemd
 from appliance.supervise.spec import ProcessSpec, Report, specs_to_json
 from appliance.supervise.where import LIST, read_report, supervisor_pid
 from appliance.units import now_us
@@ -38,6 +39,9 @@ _DOWN_S = 60.0
 _PORT_S = 1.0
 # What everybody may take instead, and nothing of ours has.
 _FREE = {443: 8443, 80: 8081}
+
+# Ports below are for root, and for services that were given the right.
+_LOW_PORTS = 1024
 
 # What it was started with.
 SETTINGS = "settings.json"
@@ -77,7 +81,13 @@ def up(home: Home, settings: Settings, told: Told) -> Start:
         elif (home.run / HELD_BACK).exists() and not maintenance.is_ours(home.maintenance):
             run_these(home, plan.processes)
             (home.run / HELD_BACK).unlink()
-    return Start(_wait_ready(home, told), was_up, outdated)
+    try:
+        return Start(_wait_ready(home, told), was_up, outdated)
+    except ApplianceError:
+        # A supervisor of ours gives up by itself.
+        if not was_up and systemd.manages(home.run):
+            systemd.stop()
+        raise
 
 
 def attach(home: Home, settings: Settings) -> subprocess.Popen[bytes]:
@@ -85,6 +95,12 @@ def attach(home: Home, settings: Settings) -> subprocess.Popen[bytes]:
 
     Raises already-serving, port-taken, and what planning raises; then nothing of it is left running.
     """
+    if systemd.manages(home.run):
+        raise ApplianceError(
+            "wrong-use",
+            "Here the appliance runs as services of the system, and not attached to a command.",
+            "Start it with `appliance up`; `appliance logs -f` shows what it says.",
+        )
     home.prepare()
     plan = make_plan(home, settings)
     # One `up` at a time decides whether to start; the next then finds it started.
@@ -93,7 +109,8 @@ def attach(home: Home, settings: Settings) -> subprocess.Popen[bytes]:
             raise ApplianceError(
                 "already-serving", "It is up already, in the background.", "End that with `appliance down` first."
             )
-        return _start(home, settings, plan)
+        _prepare(home, settings, plan)
+        return _supervisor(home)
 
 
 def failure(home: Home) -> ApplianceError:
@@ -106,6 +123,9 @@ def down(home: Home) -> bool:
     pid = supervisor_pid(home.run)
     if pid is None:
         return False
+    if systemd.manages(home.run):
+        systemd.stop()
+        return True
     if pid <= 0:
         # Numbers are the kernel's per container; 0 stands for one that we cannot see, and kill(0) would be ourselves.
         raise ApplianceError(
@@ -125,23 +145,39 @@ def down(home: Home) -> bool:
     return True
 
 
-def _start(home: Home, settings: Settings, plan: Plan) -> subprocess.Popen[bytes]:
-    """Port, schema, deployment, list; then the supervisor, on its own, so that it outlives this command."""
+def _start(home: Home, settings: Settings, plan: Plan) -> None:
+    """Have it all kept up by this system's services, or by a supervisor of ours where there are none."""
+    _prepare(home, settings, plan)
+    if systemd.manages(home.run):
+        systemd.start(home.run, plan.processes)
+    else:
+        _supervisor(home)
+
+
+def _prepare(home: Home, settings: Settings, plan: Plan) -> None:
+    """Port, schema, deployment, list."""
     forget(home)
     _check_port(settings.gateway.host, settings.gateway.port, "gateway.port")
     if settings.identity.enabled:
         _check_port(settings.identity.host, settings.identity.port, "identity.port")
     if settings.chat.enabled:
         _check_port(settings.chat.host, settings.chat.port, "chat.port")
+    # The service that listens there may use low ports, whoever asks for it.
     for host, port, setting in lan.ports(settings):
-        _check_port(host, port, setting)
+        if port >= _LOW_PORTS or not systemd.manages(home.run):
+            _check_port(host, port, setting)
     schema.ensure(home.database)
     prepare.prepare(home, settings)
     lan.prepare(home, settings)
     handover.write(home.deployment, replace(plan.deployment, serial=now_us()))
     running.write(home, plan.engines)
+    schedule.renew(home, settings)
     write_atomic(home.run / LIST, specs_to_json(_to_start(home, plan)).encode(), 0o600)
     note_settings(home, settings)
+
+
+def _supervisor(home: Home) -> subprocess.Popen[bytes]:
+    """The supervisor, on its own, so that it outlives this command."""
     command = [sys.executable, "-P", "-m", "appliance.supervise", str(home.run)]
     with (home.logs / "supervisor.log").open("ab") as log:
         child = subprocess.Popen(
@@ -170,9 +206,21 @@ def note_settings(home: Home, settings: Settings) -> None:
     write_atomic(home.run / SETTINGS, _made_from(settings).encode(), 0o600)
 
 
+def is_outdated(home: Home, settings: Settings) -> tuple[bool, bool]:
+    """Whether what runs was started from another release, and whether from other settings than these.
+
+    Neither where nobody has said what it was started from.
+    """
+    try:
+        before, now = json.loads(_read(home.run / SETTINGS) or ""), json.loads(_made_from(settings))
+        return before["release"] != now["release"], before["settings"] != now["settings"]
+    except (ValueError, TypeError, KeyError):
+        return False, False
+
+
 def _made_from(settings: Settings) -> str:
     """What a start is made from, kept to tell whether that has changed since."""
-    return json.dumps({"settings": settings.model_dump(), "release": sys.prefix})
+    return json.dumps({"settings": settings.model_dump(mode="json"), "release": sys.prefix})
 
 
 def _read(file: Path) -> str | None:

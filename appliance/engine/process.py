@@ -7,6 +7,7 @@ from typing import Final
 
 from appliance.engine.arguments import READERS, EnginePlan, server_arguments
 from appliance.supervise.spec import Probe, ProcessSpec
+from appliance.units import MIB
 
 # Its threads wait for each other, so busy neighbours at the same priority cost it most of its speed; much more than
 # this, and everything else would hardly get to run while it answers. See docs/decisions/0004.
@@ -15,12 +16,14 @@ _NICE = -4
 _READING_NICE = 6
 # Reading and repacking a large model from a slow disk.
 _START_S = 900.0
+# An engine that takes half as much again as planned, and this, is out of hand: better it ends than another program.
+_SPARE = 1024 * MIB
 # What engines are known by in a list of processes.
 PROGRAM: Final = "llama-server"
 
 
-def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "") -> ProcessSpec:
-    """The process of one engine, by its role unless it has a name of its own."""
+def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "", room: int | None = None) -> ProcessSpec:
+    """The process of one engine, by its role unless it has a name of its own; `room` is what it was planned to take."""
     return ProcessSpec(
         name=name or plan.role,
         argv=server_arguments(str(binary), plan),
@@ -30,6 +33,7 @@ def engine_process(binary: Path, plan: EnginePlan, log: Path, name: str = "") ->
         # A killed server leaves its socket behind, and could not start over it.
         stale=(plan.socket,),
         start_s=_START_S,
+        memory=None if room is None else room + room // 2 + _SPARE,
     )
 
 

@@ -24,10 +24,11 @@ _LOW: Final = 0.6
 
 def held_down(tree: Tree = HOST) -> str:
     """Why the graphics cards or the processor run below their clocks now, as a sentence; empty when they do not."""
-    return _cards() or _processor(tree)
+    return cards_held_down() or _processor(tree)
 
 
-def _cards() -> str:
+def cards_held_down() -> str:
+    """The same of the graphics cards alone, which say whether they rest; empty without any."""
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError:

@@ -74,3 +74,38 @@ class UsageDay(SQLModel, table=True):
     calls: int
     tokens: int = Field(sa_type=BigInteger)
     cost: int = Field(sa_type=BigInteger)
+
+
+class CallDay(SQLModel, table=True):
+    """Old calls of one day (UTC, in days since 1970) that are alike in all this, put together; sums for good.
+
+    `task` and `route` are empty where a call had none. `answered` counts those that had a first token, and
+    `first_token_ms`, `written` and `writing_ms` are sums over these. `energy_mj` is that of calls where it was known.
+    """
+
+    __tablename__ = "call_day"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    day: int = Field(primary_key=True)
+    principal: str = Field(primary_key=True)
+    team: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    endpoint: str = Field(primary_key=True)
+    priority: str = Field(primary_key=True)
+    task: str = Field(primary_key=True)
+    model_asked: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    provider: str = Field(primary_key=True)
+    route: str = Field(primary_key=True)
+    outcome: str = Field(primary_key=True)
+    calls: int
+    prompt_tokens: int = Field(sa_type=BigInteger)
+    cached_tokens: int = Field(sa_type=BigInteger)
+    completion_tokens: int = Field(sa_type=BigInteger)
+    cost: int = Field(sa_type=BigInteger)
+    avoided_cost: int = Field(sa_type=BigInteger)
+    energy_mj: int = Field(sa_type=BigInteger)
+    answered: int = Field(sa_type=BigInteger)
+    first_token_ms: int = Field(sa_type=BigInteger)
+    written: int = Field(sa_type=BigInteger)
+    writing_ms: int = Field(sa_type=BigInteger)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import case, func, inspect
+from sqlalchemy import func, inspect
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from appliance.ledger.tables import Call
+from appliance.ledger.everything import everything
+from appliance.ledger.tables import Call, CallDay
 from appliance.units import show_instant
 
 # Calls that are looked through first for a key's last use.
@@ -19,20 +20,15 @@ _CLOCK_SET_BACK_US = 86_400_000_000
 
 def totals(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
     """Per principal and model: calls, those that did not complete, and tokens; most tokens first."""
-    columns = inspect(Call).columns
-    tokens = func.sum(columns.prompt_tokens + columns.completion_tokens)
+    every = everything(since_us).c
+    tokens = func.sum(every.prompt_tokens + every.completion_tokens)
     query = (
         select_columns(
-            columns.principal,
-            columns.model,
-            func.count().label("calls"),
-            func.sum(case((columns.outcome == "complete", 0), else_=1)).label("not_complete"),
-            func.sum(columns.prompt_tokens).label("prompt_tokens"),
-            func.sum(columns.cached_tokens).label("cached_tokens"),
-            func.sum(columns.completion_tokens).label("completion_tokens"),
+            every.principal,
+            every.model,
+            *_sums(every, "calls", "not_complete", "prompt_tokens", "cached_tokens", "completion_tokens"),
         )
-        .where(columns.started_at >= since_us)
-        .group_by(columns.principal, columns.model)
+        .group_by(every.principal, every.model)
         .order_by(tokens.desc())
     )
     return [dict(found._mapping) for found in session.connection().execute(query)]
@@ -44,58 +40,46 @@ def routes(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
     `first_token_ms` is the mean, `tokens_per_s` what an answer came at after its first token; both are None where no
     call had one.
     """
-    columns = inspect(Call).columns
-    answered = columns.first_token_ms.is_not(None)
-    writing_ms = func.sum(case((answered, columns.total_ms - columns.first_token_ms), else_=0))
-    written = func.sum(case((answered, columns.completion_tokens), else_=0))
+    every = everything(since_us).c
+    sums = ("calls", "not_complete", "prompt_tokens", "completion_tokens", "first_token_ms")
     query = (
         select_columns(
-            columns.model_asked,
-            columns.model,
-            func.coalesce(columns.route, "").label("route"),
-            func.count().label("calls"),
-            func.sum(case((columns.outcome == "complete", 0), else_=1)).label("not_complete"),
-            func.sum(columns.prompt_tokens).label("prompt_tokens"),
-            func.sum(columns.completion_tokens).label("completion_tokens"),
-            func.avg(columns.first_token_ms).label("first_token_ms"),
-            written.label("written"),
-            writing_ms.label("writing_ms"),
+            every.model_asked,
+            every.model,
+            every.route,
+            *_sums(every, *sums, "answered", "written", "writing_ms"),
         )
-        .where(columns.started_at >= since_us)
-        .group_by(columns.model_asked, columns.model, func.coalesce(columns.route, ""))
-        .order_by(func.count().desc(), columns.model_asked, columns.model)
+        .group_by(every.model_asked, every.model, every.route)
+        .order_by(func.sum(every.calls).desc(), every.model_asked, every.model)
     )
     return [_with_speed(dict(found._mapping)) for found in session.connection().execute(query)]
 
 
 def tasks(session: Session, since_us: int = 0) -> list[dict[str, Any]]:
     """Per principal, class of the queue and task (empty: they asked themselves): calls and tokens; most first."""
-    columns = inspect(Call).columns
-    task = func.coalesce(columns.task, "")
-    tokens = func.sum(columns.prompt_tokens + columns.completion_tokens)
+    every = everything(since_us).c
+    tokens = func.sum(every.prompt_tokens + every.completion_tokens)
     query = (
         select_columns(
-            columns.principal,
-            columns.priority,
-            task.label("task"),
-            func.count().label("calls"),
-            func.sum(case((columns.outcome == "complete", 0), else_=1)).label("not_complete"),
-            func.sum(columns.prompt_tokens).label("prompt_tokens"),
-            func.sum(columns.cached_tokens).label("cached_tokens"),
-            func.sum(columns.completion_tokens).label("completion_tokens"),
-            func.sum(columns.cost).label("cost"),
+            every.principal,
+            every.priority,
+            every.task,
+            *_sums(every, "calls", "not_complete", "prompt_tokens", "cached_tokens", "completion_tokens", "cost"),
         )
-        .where(columns.started_at >= since_us)
-        .group_by(columns.principal, columns.priority, task)
-        .order_by(tokens.desc(), columns.principal, columns.priority, task)
+        .group_by(every.principal, every.priority, every.task)
+        .order_by(tokens.desc(), every.principal, every.priority, every.task)
     )
     return [dict(found._mapping) for found in session.connection().execute(query)]
 
 
+def _sums(every: Any, *names: str) -> list[Any]:
+    return [func.sum(every[name]).label(name) for name in names]
+
+
 def _with_speed(row: dict[str, Any]) -> dict[str, Any]:
     """A row of `routes` with its speed in place of what that is reckoned from."""
-    written, writing_ms, first = row.pop("written"), row.pop("writing_ms"), row["first_token_ms"]
-    row["first_token_ms"] = None if first is None else round(first)
+    written, writing_ms, answered = row.pop("written"), row.pop("writing_ms"), row.pop("answered")
+    row["first_token_ms"] = round(row["first_token_ms"] / answered) if answered else None
     row["tokens_per_s"] = round(1000 * written / writing_ms, 1) if writing_ms else None
     return row
 
@@ -140,4 +124,13 @@ def last_used(session: Session, created: dict[str, int]) -> dict[str, int]:
         found |= seen
         left = {key: at for key, at in left.items() if key not in seen}
         below, step = end, step * 4
-    return found
+    return found | _last_day(session, left)
+
+
+def _last_day(session: Session, keys: dict[str, int]) -> dict[str, int]:
+    """The beginning of the day on which keys were last used, of those whose calls are only known by day."""
+    if not keys:
+        return {}
+    day = inspect(CallDay).columns
+    query = select_columns(day.key_id, func.max(day.day).label("day")).where(day.key_id.in_(keys)).group_by(day.key_id)
+    return {row.key_id: row.day * 86_400_000_000 for row in session.connection().execute(query)}

@@ -4,7 +4,7 @@
 
 Reads RUN_DIR/processes.json, and again on SIGHUP; reports in RUN_DIR/report.json, and holds
 RUN_DIR/supervisor.lock for as long as it lives: there is one per folder. A child ends with
-its supervisor, whatever ends that.
+its supervisor, whatever ends that. What RUN_DIR/jobs.json says is done when it is due.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from appliance.store.files import write_atomic
 from appliance.store.locks import Lock
+from appliance.supervise.jobs import Jobs
 from appliance.supervise.process import Process
 from appliance.supervise.spec import ProcessSpec, Report, digest_of, report_to_json, specs_from_json
 from appliance.supervise.where import LIST, LOCK, REPORT
@@ -42,6 +43,7 @@ class Supervisor:
         self._processes = [Process(spec) for spec in specs]
         # Taken off the list and told to end, but not gone yet.
         self._retiring: list[Process] = []
+        self._jobs = Jobs(run)
         self._reported = ""
         self._was_up = False
         self._given_up = False
@@ -53,8 +55,11 @@ class Supervisor:
             if woken == signal.SIGHUP:
                 self._take_list()
             self._advance()
+            if self._was_up:
+                self._jobs.step(time.monotonic())
             self._report()
             woken = self._wait()
+        self._jobs.end()
         self._end()
         self._report()
         return 1 if self._given_up else 0

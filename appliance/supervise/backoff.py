@@ -7,7 +7,7 @@ _LONGEST_S = 30.0
 # More doublings than it takes to reach the longest wait, and few enough for a float.
 _DOUBLINGS = 16
 # A process that stayed ready this long has earned a fresh start of the count.
-_SETTLED_S = 60.0
+SETTLED_S = 60.0
 # Failures in a row after which a process counts as failed. It is still tried, ever more rarely.
 FAILURES_UNTIL_FAILED = 5
 
@@ -19,6 +19,6 @@ def delay_s(failures: int) -> float:
 
 def failures_after(failures: int, ready_s: float | None) -> int:
     """Failures in a row once a process has ended that was ready for `ready_s` (None: never)."""
-    if ready_s is not None and ready_s >= _SETTLED_S:
+    if ready_s is not None and ready_s >= SETTLED_S:
         return 1
     return failures + 1

@@ -33,15 +33,15 @@ _LAST_BYTES = 64 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def answers(probe: Probe) -> bool:
+def answers(probe: Probe, timeout_s: float = _PROBE_S) -> bool:
     """Whether a probe's address answers 200 now, or takes connections where that is enough."""
     if probe.kind == "connect":
-        return _listens(probe)
+        return _listens(probe, timeout_s)
     connection: http.client.HTTPConnection
     if probe.socket is not None:
-        connection = UnixConnection(probe.socket, _PROBE_S)
+        connection = UnixConnection(probe.socket, timeout_s)
     else:
-        connection = http.client.HTTPConnection(probe.host or "127.0.0.1", probe.port, timeout=_PROBE_S)
+        connection = http.client.HTTPConnection(probe.host or "127.0.0.1", probe.port, timeout=timeout_s)
     try:
         connection.request("GET", probe.path)
         return connection.getresponse().status == 200
@@ -52,12 +52,12 @@ def answers(probe: Probe) -> bool:
         connection.close()
 
 
-def _listens(probe: Probe) -> bool:
+def _listens(probe: Probe, timeout_s: float) -> bool:
     """Whether somebody takes connections at a probe's address."""
     family = socket.AF_INET if probe.socket is None else socket.AF_UNIX
     address = (probe.host or "127.0.0.1", probe.port) if probe.socket is None else probe.socket
     with socket.socket(family) as opened:
-        opened.settimeout(_PROBE_S)
+        opened.settimeout(timeout_s)
         try:
             opened.connect(address)
         except (OSError, TypeError, OverflowError):
@@ -124,17 +124,7 @@ class Process:
 
     def tidy(self) -> None:
         """Keep the log within its limit: the child goes on in the emptied file, the rest moves to `.old`."""
-        log = Path(self.spec.log)
-        old = log.with_suffix(".log.old")
-        with suppress(OSError):
-            if log.stat().st_size <= _LOG_LIMIT:
-                return
-            try:
-                shutil.copyfile(log, old)
-            except OSError:
-                # The disk is full: then the old lines are what it can do without.
-                old.unlink(missing_ok=True)
-            os.truncate(log, 0)
+        tidy_log(Path(self.spec.log))
 
     def retire(self, now: float) -> None:
         """Tell it to end because it is no longer wanted; `insist` sees to it that it does."""
@@ -191,7 +181,7 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=_environment(self.spec.environment),
+                    env=environment(self.spec.environment),
                     start_new_session=True,
                     preexec_fn=_prepare_child(os.getpid(), self.spec.nice),
                 )
@@ -251,7 +241,7 @@ def _prepare_child(parent: int, nice: int) -> Callable[[], None]:
     return prepare
 
 
-def _environment(file: str | None) -> dict[str, str] | None:
+def environment(file: str | None) -> dict[str, str] | None:
     """What a file says that a process's environment is; None for ours. Raises OSError or ValueError."""
     if file is None:
         return None
@@ -281,6 +271,20 @@ def _reaped(child: subprocess.Popen[bytes]) -> int | None:
 def _signal_group(group: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def tidy_log(log: Path) -> None:
+    """Empty a log that is over its limit; what it had moves to `.old`."""
+    old = log.with_suffix(".log.old")
+    with suppress(OSError):
+        if log.stat().st_size <= _LOG_LIMIT:
+            return
+        try:
+            shutil.copyfile(log, old)
+        except OSError:
+            # The disk is full: then the old lines are what it can do without.
+            old.unlink(missing_ok=True)
+        os.truncate(log, 0)
 
 
 def last_lines(log: Path) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ _SPEC: dict[str, tuple[type, ...]] = {
     "start_s": (int, float),
     "stop_s": (int, float),
     "environment": (str, _NONE),
+    "memory": (int, _NONE),
 }
 # How much of a wrong value is shown.
 _EXCERPT = 60
@@ -53,6 +54,7 @@ class ProcessSpec:
     stop a start. `start_s` is how long it may take until its probe answers, `stop_s` how long it
     may take to end when it is told to. `environment` is a file of the process's whole environment, a JSON table,
     read at each start: for what must stand neither in an argument nor in this list. Else it is ours.
+    `memory` is the most it may take, in bytes, where the system can see to that; None for no such limit.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ProcessSpec:
     start_s: float = 60.0
     stop_s: float = 15.0
     environment: str | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

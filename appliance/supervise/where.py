@@ -10,7 +10,15 @@ from pathlib import Path
 from appliance.errors import ApplianceError
 from appliance.store.files import write_atomic
 from appliance.store.locks import holder
-from appliance.supervise.spec import ProcessSpec, Report, digest_of, report_from_json, specs_to_json
+from appliance.supervise import systemd
+from appliance.supervise.spec import (
+    ProcessSpec,
+    Report,
+    digest_of,
+    report_from_json,
+    specs_from_json,
+    specs_to_json,
+)
 
 LIST = "processes.json"
 REPORT = "report.json"
@@ -18,13 +26,17 @@ LOCK = "supervisor.lock"
 
 
 def supervisor_pid(run: Path) -> int | None:
-    """The supervisor that works on a folder now; None when none does."""
+    """The supervisor that works on a folder now; None when none does. 1 where that is systemd."""
+    if systemd.manages(run):
+        return systemd.supervisor()
     return holder(run / LOCK)
 
 
 def read_report(run: Path) -> Report | None:
     """The last report in a folder, whoever wrote it; None when there is none, or only one of another version."""
     try:
+        if systemd.manages(run):
+            return systemd.report(run, (run / LIST).read_bytes())
         return report_from_json((run / REPORT).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
@@ -37,6 +49,8 @@ def reload(run: Path, specs: tuple[ProcessSpec, ...]) -> str:
     the next one begins with this list. Safe to repeat. Raises process-failed, with nothing written, when the
     supervisor is in another container, where no signal reaches it.
     """
+    if systemd.manages(run):
+        return _change_services(run, specs)
     _reachable(run)
     data = specs_to_json(specs).encode()
     write_atomic(run / LIST, data, 0o600)
@@ -45,6 +59,15 @@ def reload(run: Path, specs: tuple[ProcessSpec, ...]) -> str:
     if pid is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGHUP)
+    return digest_of(data)
+
+
+def _change_services(run: Path, specs: tuple[ProcessSpec, ...]) -> str:
+    old = specs_from_json((run / LIST).read_bytes())
+    data = specs_to_json(specs).encode()
+    write_atomic(run / LIST, data, 0o600)
+    if systemd.supervisor() is not None:
+        systemd.change(run, old, specs)
     return digest_of(data)
 
 

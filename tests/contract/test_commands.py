@@ -13,6 +13,9 @@ from docs.generate import REFERENCE, commands
 # What kind each command is. A new one must be put somewhere here.
 READING = {
     "status",
+    "doctor",
+    "report",
+    "secrets list",
     "chat",
     "models list",
     "models show",
@@ -89,10 +92,14 @@ ACTING = {
     "ca export",
     "backup set-up",
     "backup create",
+    "backup drill",
+    "backup export",
+    "backup schedule",
     "update apply",
     "update new-key",
     "update make",
     "update sign",
+    "secrets rotate",
 }
 
 COMMANDS = {name: (panel, command) for panel, name, command in commands()}

@@ -219,3 +219,17 @@ def test_killed_it_comes_back_with_the_same_certificate(network: Network) -> Non
     wait_until(again, 30, "Caddy's return")
     assert network.plain("/ca.crt").text == before
     wait_until(lambda: processes()["lan"]["restarts"] == 1, 30, "the supervisor's report")
+
+
+def test_what_browsers_are_shown_is_replaced_and_devices_trust_it_all_the_same(network: Network) -> None:
+    def shown() -> bytes:
+        with network.secure(network.https_port) as line:
+            found = line.getpeercert(binary_form=True)
+            assert found is not None
+            return found
+
+    before, root = shown(), network.plain("/ca.crt").text
+    assert "certificate" in network.box.document("secrets", "rotate")["replaced"]
+    assert shown() != before
+    assert network.plain("/ca.crt").text == root
+    assert network.ask("GET", "/").status == 200
