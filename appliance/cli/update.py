@@ -224,6 +224,7 @@ def seconds_until(clock: str, now: datetime) -> float:
 def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
     """Have it done by a process that outlives this one, and pass on what it says; or leave it waiting."""
     from appliance.errors import ApplianceError
+    from appliance.store.privilege import as_root
 
     log = home.logs / "update.log"
     command = [sys.executable, "-P", "-m", "appliance", "--config", str(home.config), "--state", str(home.state)]
@@ -236,6 +237,7 @@ def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
             stdout=opened,
             stderr=opened,
             start_new_session=True,
+            preexec_fn=as_root,
         )
     if goes_on:
         say(f"It begins by itself (process {child.pid}), unless this machine is switched off: appliance logs update")

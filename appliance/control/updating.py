@@ -35,6 +35,7 @@ from appliance.policy import updates
 from appliance.policy.backups import ASIDE
 from appliance.store import maintenance
 from appliance.store.locks import Lock
+from appliance.store.privilege import may_be_root
 from appliance.store.schema import revision_of
 from appliance.units import MIB, now_us, show_bytes, show_instant
 from appliance.update import incoming, journal, manifest
@@ -85,7 +86,7 @@ def apply(home: Home, settings: Settings, offer: Offer, told: Told, at: At = _no
         manifest.compare(offer.manifest, offer.files_in(place))
 
     def put_beside() -> None:
-        stage(installation, release, place, told)
+        stage(installation, release, place, offer.manifest, told)
         if settings.chat.enabled:
             told("Getting the new version's chat page")
             bring_page(installation, home, release)
@@ -140,7 +141,7 @@ def check(home: Home, settings: Settings, size: int) -> None:
             "update-not-ready", f"The appliance is not healthy: {problems}", "Mend that first, then update."
         )
     code = installed().code
-    if not all(os.access(place, os.W_OK) for place in (code, code / RELEASES)):
+    if not may_be_root() and not all(os.access(place, os.W_OK) for place in (code, code / RELEASES)):
         raise ApplianceError(
             "update-not-ready", f"This account may not write to {code}.", "Run it as the owner of that folder."
         )
