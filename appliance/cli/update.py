@@ -223,6 +223,9 @@ def seconds_until(clock: str, now: datetime) -> float:
 
 def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
     """Have it done by a process that outlives this one, and pass on what it says; or leave it waiting."""
+    from appliance.errors import ApplianceError
+    from appliance.store.privilege import as_root
+
     log = home.logs / "update.log"
     command = [sys.executable, "-P", "-m", "appliance", "--config", str(home.config), "--state", str(home.state)]
     home.prepare()
@@ -234,6 +237,7 @@ def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
             stdout=opened,
             stderr=opened,
             start_new_session=True,
+            preexec_fn=as_root,
         )
     if goes_on:
         say(f"It begins by itself (process {child.pid}), unless this machine is switched off: appliance logs update")
@@ -242,6 +246,8 @@ def _elsewhere(home: Home, *words: str, goes_on: bool = False) -> None:
         _pass_on(follower)
         time.sleep(_FOLLOW_S)
     _pass_on(follower)
+    if child.returncode < 0:
+        raise ApplianceError("update-not-ready", "The update was cut off.", "Run: appliance up")
     if child.returncode:
         leave(child.returncode)
 

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from appliance.config.paths import Home, with_update_word, without_update_word
 from appliance.errors import ApplianceError
-from appliance.store.files import sync_folder, write_atomic
+from appliance.store.privilege import as_root
+from appliance.update.manifest import MANIFEST, Manifest, compare
+from appliance.update.signing import files_of
 
 RELEASES: Final = "releases"
 CURRENT: Final = "current"
@@ -45,12 +47,15 @@ class Installation:
         return (self.folder(release) / COMPLETE).exists()
 
     def switch(self, release: str) -> None:
-        """Make a release the current one, at once and for good."""
+        """Make a release the current one, at once and for good. Raises update-failed."""
         new = self.code / f"{CURRENT}.new"
-        new.unlink(missing_ok=True)
-        new.symlink_to(f"{RELEASES}/{release}")
-        new.replace(self.code / CURRENT)
-        sync_folder(self.code)
+        _call("ln", "-sfn", f"{RELEASES}/{release}", new)
+        _call("mv", "-T", new, self.code / CURRENT)
+        _call("sync", self.code)
+
+    def remove(self, release: str) -> None:
+        """Remove a release. Raises update-failed."""
+        _call("rm", "-rf", "--", self.folder(release))
 
     def run(
         self, home: Home, release: str, *words: str, word: str = "", module: str = "appliance"
@@ -70,6 +75,8 @@ class Installation:
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 timeout=_START_S,
+                # Our commands step down by themselves.
+                preexec_fn=as_root if module == "appliance" else None,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return subprocess.CompletedProcess(command, 127, "", f"{error}")
@@ -94,31 +101,36 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
     return " ".join(lines[-4:])[-600:] or f"exit code {done.returncode}"
 
 
-def stage(installation: Installation, release: str, incoming: Path, told: Told) -> None:
+def stage(installation: Installation, release: str, incoming: Path, manifest: Manifest, told: Told) -> None:
     """Put a release beside the others: an environment of its own, from the packages in the release alone.
 
-    What was cut off is made anew. Raises update-failed.
+    What was cut off is made anew. Raises update-failed or update-damaged.
     """
     if installation.is_complete(release):
         return
     folder = installation.folder(release)
-    _call("rm", "-rf", "--", folder)
-    folder.mkdir(parents=True)
+    installation.remove(release)
+    _call("mkdir", "-p", "--", folder)
+    # To where nobody but the owner of the code can change it, and then compared once more.
+    own = folder / "incoming"
+    _call("cp", "-r", "--no-preserve=mode", "--", incoming, own)
+    compare(manifest, files_of(own))
     told("Making the new version's environment")
     # The Python that made ours, and not the one of our environment, which goes when ours does.
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     _call(base, "-m", "venv", "--without-pip", folder / "venv")
-    wheels = ("--no-index", "--find-links", incoming / "wheels")
-    _pip(installation, release, *wheels, "--require-hashes", "-r", incoming / "requirements.txt")
-    engine = sorted((incoming / "engine").glob("*.whl"))
+    wheels = ("--no-index", "--find-links", own / "wheels")
+    _pip(installation, release, *wheels, "--require-hashes", "-r", own / "requirements.txt")
+    engine = sorted((own / "engine").glob("*.whl"))
     told("Putting the engine in" if engine else "Getting the engine for this machine")
     wheel = engine[0] if engine else _engine(installation, release)
     _pip(installation, release, "--no-index", "--no-deps", wheel)
-    for name in ("manifest.json", "signatures.json"):
-        (folder / name).write_bytes((incoming / name).read_bytes())
+    _call("mv", own / MANIFEST, folder / MANIFEST)
+    _call("rm", "-rf", "--", own)
     # Only a release that is on the disk is complete.
     _call("sync", "-f", folder)
-    write_atomic(folder / COMPLETE, f"{wheel.parent.name}\n".encode())
+    _call("touch", folder / COMPLETE)
+    _call("sync", folder)
 
 
 def bring_page(installation: Installation, home: Home, release: str) -> None:
@@ -138,12 +150,15 @@ def _pip(installation: Installation, release: str, *words: Any) -> None:
     # Ours, which comes with every release: a new environment needs none of its own for this.
     _call(
         "nice", sys.executable, "-P", "-m", "pip", "--python", installation.python(release), "--isolated",
-        "--disable-pip-version-check", "--no-input", "install", "--quiet", *words,
+        "--disable-pip-version-check", "--no-input", "--no-cache-dir", "install", "--quiet", *words,
     )  # fmt: skip
 
 
 def _call(*words: Any) -> str:
-    done = subprocess.run([str(one) for one in words], capture_output=True, text=True, check=False, cwd="/")
+    # The code may be root's, where the state is not.
+    done = subprocess.run(
+        [str(one) for one in words], capture_output=True, text=True, check=False, cwd="/", preexec_fn=as_root
+    )
     if done.returncode != 0:
         raise _not_in_place(done)
     return done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlmodel import select
 
 from appliance.accounts.api_keys import digest
@@ -16,9 +18,14 @@ from appliance.units import now_us
 OWNER = "admin"
 
 
+def key_file(home: Home) -> Path:
+    """Where it is kept."""
+    return home.secrets / "cli.key"
+
+
 def local_key(home: Home) -> str:
     """The key, from its file; made when there is none, or when the one there is no longer good."""
-    file = home.secrets / "cli.key"
+    file = key_file(home)
     home.prepare()
     with acting(home) as acts:
         if file.exists():

@@ -149,7 +149,7 @@ def _start(home: Home, settings: Settings, plan: Plan) -> None:
     """Have it all kept up by this system's services, or by a supervisor of ours where there are none."""
     _prepare(home, settings, plan)
     if systemd.manages(home.run):
-        systemd.start(home.run, plan.processes)
+        systemd.start(home.run, _to_start(home, plan))
     else:
         _supervisor(home)
 

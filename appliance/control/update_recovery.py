@@ -26,6 +26,7 @@ from appliance.store.locks import Lock
 from appliance.supervise.where import supervisor_pid
 from appliance.update import journal
 from appliance.update.journal import CARRIED_OUT, REFUSED, ROLLBACK, UNDONE, Record
+from appliance.update.manifest import MANIFEST
 
 BEFORE, BACK, ASIDE, INCOMING = "before", "back", "aside", "incoming"
 LOCK = "lock"
@@ -149,5 +150,5 @@ def _tidy(home: Home, keep: set[str]) -> None:
 def _remove_releases(installation: Installation, keep: set[str]) -> None:
     """Remove releases that updates have put there and that are neither the current one nor the one before it."""
     for path in (installation.code / RELEASES).iterdir():
-        if path.name not in keep and (path / "manifest.json").exists():
-            shutil.rmtree(path, ignore_errors=True)
+        if path.name not in keep and (path / MANIFEST).exists():
+            installation.remove(path.name)

@@ -7,10 +7,11 @@ in, and only then made the current one, by one link. Whatever goes wrong until t
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,8 +23,8 @@ from appliance.config.version import VERSION
 from appliance.control import update_proof, update_recovery
 from appliance.control.backups import alone
 from appliance.control.changing import gateway_state
-from appliance.control.installation import Installation, bring_page, installed, last_words, stage
-from appliance.control.local_key import local_key
+from appliance.control.installation import RELEASES, Installation, bring_page, installed, last_words, stage
+from appliance.control.local_key import key_file, local_key
 from appliance.control.status import status
 from appliance.control.up import down
 from appliance.control.update_offer import Offer
@@ -34,6 +35,7 @@ from appliance.policy import updates
 from appliance.policy.backups import ASIDE
 from appliance.store import maintenance
 from appliance.store.locks import Lock
+from appliance.store.privilege import may_be_root
 from appliance.store.schema import revision_of
 from appliance.units import MIB, now_us, show_bytes, show_instant
 from appliance.update import incoming, journal, manifest
@@ -84,7 +86,7 @@ def apply(home: Home, settings: Settings, offer: Offer, told: Told, at: At = _no
         manifest.compare(offer.manifest, offer.files_in(place))
 
     def put_beside() -> None:
-        stage(installation, release, place, told)
+        stage(installation, release, place, offer.manifest, told)
         if settings.chat.enabled:
             told("Getting the new version's chat page")
             bring_page(installation, home, release)
@@ -138,8 +140,13 @@ def check(home: Home, settings: Settings, size: int) -> None:
         raise ApplianceError(
             "update-not-ready", f"The appliance is not healthy: {problems}", "Mend that first, then update."
         )
+    code = installed().code
+    if not may_be_root() and not all(os.access(place, os.W_OK) for place in (code, code / RELEASES)):
+        raise ApplianceError(
+            "update-not-ready", f"This account may not write to {code}.", "Run it as the owner of that folder."
+        )
     needed = _ROOM + snapshot.size_of(home.state, but=("models", "update")) + _UNPACKED * size
-    for place in (home.state, installed().code):
+    for place in (home.state, code):
         free = shutil.disk_usage(place).free
         if free < needed:
             raise ApplianceError(
@@ -176,7 +183,7 @@ class _Run:
     ) -> None:
         self._home, self._settings, self._installation = home, settings, installation
         self._record, self._told, self._at = record, told, at
-        self._word = self._key = ""
+        self._word = ""
         self._speeds: dict[str, float] = {}
 
     def before(self, step: str, work: Callable[[], None]) -> None:
@@ -193,7 +200,9 @@ class _Run:
     def check(self, size: int) -> None:
         """Whether it can be done now, and what the new version will be held against. Raises as `check` does."""
         check(self._home, self._settings, size)
-        self._key, self._speeds = local_key(self._home), update_proof.speeds_of(self._home)
+        # Made before the doors close, if there is none yet.
+        local_key(self._home)
+        self._speeds = update_proof.speeds_of(self._home)
 
     def exchange(self, work: ExitStack, change: Callable[[], None]) -> Record:
         """Put the new version in the place of the old one; undo all of it if that fails."""
@@ -212,7 +221,9 @@ class _Run:
         except BaseException as error:  # noqa: BLE001 - `_finish` raises what came of it
             # Whatever it is: nobody may be left before closed doors.
             self._record = replace(self._record, reason=_reason(error))
-            journal.write(self._home, self._record)
+            # On a full disk the reason is lost, and nothing else.
+            with suppress(OSError):
+                journal.write(self._home, self._record)
             self._told(f"It did not work: {self._record.reason}")
         # The next `up`, of whichever version is the current one now, does the rest: as after a power cut.
         work.close()
@@ -266,7 +277,9 @@ class _Run:
 
     def _prove(self) -> None:
         self._told("Trying it, while nobody else is let in")
-        trial = Trial(self._installation, self._record.new, self._word, self._key, self._speeds)
+        # As it is now: with the data of then came the key of then.
+        key = key_file(self._home).read_text().strip()
+        trial = Trial(self._installation, self._record.new, self._word, key, self._speeds)
         update_proof.prove(self._home, self._settings, trial)
 
     def _finish(self) -> Record:

@@ -7,6 +7,8 @@ from typing import Final
 
 # Of the speed before, what a new version must reach.
 LEAST_SPEED: Final = 0.9
+# Of the processor, what other programs may use before a speed says nothing of a version.
+BUSY_SHARE: Final = 0.25
 
 VERIFY, CHECK, STAGE = "verify", "check", "stage"
 DRAIN, STOP, COPY, MIGRATE, START, PROVE, SWITCH = "drain", "stop", "copy", "migrate", "start", "prove", "switch"

@@ -96,9 +96,10 @@ class Address:
         line = Line(_TIMEOUT_S)
         try:
             response, _ = line.get(Remote(f"{self._url}/{name}"), {})
-            if response.status != 200:
-                raise _unreachable(self._url, f"it answers {response.status} for {name}")
-            yield response
+            with response:
+                if response.status != 200:
+                    raise _unreachable(self._url, f"it answers {response.status} for {name}")
+                yield response
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(self._url, str(error) or type(error).__name__) from error
         finally:

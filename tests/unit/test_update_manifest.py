@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -31,6 +34,7 @@ class Release:
         self.files = [folder / name for name in ("anna", "carl", "mallory")]
         self.anna, self.carl, self.mallory = map(signing.new_key, self.files)
         self.trusted = [self.anna, self.carl]
+        self.place = str(self.folder)
         self.make()
 
     def make(self, serial: int = 7, expires: int = NOW + DAY, from_min: str = "0.1.0", signers: int = 2) -> None:
@@ -40,7 +44,7 @@ class Release:
 
     def accept(self, into: Path, version: str = "0.1.0", serial: int = 3) -> Manifest:
         """What an appliance does with it, up to where it would be staged."""
-        source = incoming.source_of(str(self.folder))
+        source = incoming.source_of(self.place)
         documents = {name: source.document(name) for name in (MANIFEST, SIGNATURES)}
         manifest.check_signatures(documents[MANIFEST], documents[SIGNATURES], self.trusted, 2)
         found = manifest.read(documents[MANIFEST])
@@ -77,6 +81,33 @@ def test_a_release_that_two_have_signed_arrives_whole(release: Release, tmp_path
 def test_signed_by_two_of_three_trusted_keys_is_enough(release: Release, tmp_path: Path) -> None:
     release.trusted.append("ab" * 32)
     assert release.accept(tmp_path / "in").serial == 7
+
+
+@pytest.fixture
+def far(release: Release) -> Iterator[Release]:
+    """The same at an address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(release.folder))) as server:
+        Thread(target=server.serve_forever).start()
+        release.place = f"http://127.0.0.1:{server.server_port}/"
+        yield release
+        server.shutdown()
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_from_an_address_it_is_the_same(far: Release, tmp_path: Path) -> None:
+    assert len(far.accept(tmp_path / "in").files) == 2
+    # What is besides on the server is never fetched.
+    (far.folder / "more").write_bytes(b"x")
+    far.accept(tmp_path / "in")
+    assert not (tmp_path / "in" / "more").exists()
+    (far.folder / "requirements.txt").write_bytes(b"appliance==0.2.0 and a long tail")
+    refused(far, tmp_path, "update-damaged")
+    (far.folder / "requirements.txt").unlink()
+    assert "404" in refused(far, tmp_path, "update-unreachable")
 
 
 @pytest.mark.parametrize("change", [b"CODE", b"code and more", b""])
