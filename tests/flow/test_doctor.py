@@ -136,7 +136,7 @@ def test_a_finding_is_not_forgotten_while_its_check_cannot_look(home: Home) -> N
 
 def test_every_row_of_the_table_is_provoked_here_and_words_are_whole() -> None:
     folder = Path(__file__).parent
-    text = (folder / "test_doctor.py").read_text() + (folder / "test_doctor_kept.py").read_text()
+    text = "".join((folder / f"test_{name}.py").read_text() for name in ("doctor", "doctor_kept", "retention"))
     assert [id for id in KINDS if f'"{id}"' not in text] == []
     for id, kind in KINDS.items():
         assert kind.means.endswith("."), id
