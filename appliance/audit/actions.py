@@ -70,6 +70,7 @@ class Action(StrEnum):
     CLIENT_ADDED = "client-added"
     CLIENT_REMOVED = "client-removed"
     SIGNING_KEY_CHANGED = "signing-key-changed"
+    CALLS_PUT_TOGETHER = "calls-put-together"
     SECRET_CHANGED = "secret-changed"  # noqa: S105 - the name of an act
     BACKUPS_SET_UP = "backups-set-up"
     BACKED_UP = "backed-up"
@@ -240,6 +241,12 @@ KINDS: dict[Action, Kind] = {
     ),
     Action.SIGNING_KEY_CHANGED: Kind(
         "Sign-on began to sign with its next key.", "sign-on signs with {target} from now on, by {actor}", ("before",)
+    ),
+    Action.CALLS_PUT_TOGETHER: Kind(
+        "Old calls of the ledger are put together by day: their sums stay, and the calls themselves go. On record"
+        " before it is done.",
+        "calls of the ledger before {target} are put together by day, by {actor}",
+        ("calls",),
     ),
     Action.SECRET_CHANGED: Kind(
         "A secret that the box keeps for itself is replaced. On record before it is done.",

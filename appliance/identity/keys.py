@@ -90,6 +90,11 @@ def read(home: Home) -> tuple[SigningKey, ...]:
     return found
 
 
+def check(home: Home) -> None:
+    """Raises signing-keys-bad where there are keys and they cannot be used; changes nothing."""
+    _read(home.signing_keys)
+
+
 def rotate(home: Home) -> tuple[SigningKey, ...]:
     """Sign with the next key from now on. Raises signing-keys-bad."""
     before = read(home)

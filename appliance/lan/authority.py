@@ -59,9 +59,15 @@ def ensure(home: Home, host: str) -> Authority:
         # The key first: a certificate without it would never be replaced.
         write_atomic(key, secret, 0o600)
         write_atomic(certificate, pem, 0o600)
+    return whole(home, host)
+
+
+def whole(home: Home, host: str) -> Authority:
+    """The authority of a name, with its key. Raises ca-missing or ca-unreadable; changes nothing."""
+    found, key = read(home, host), files(home, host)[1]
     if not key.exists():
         raise _unreadable(key, "it is missing")
-    return read(home, host)
+    return found
 
 
 def read(home: Home, host: str) -> Authority:

@@ -31,7 +31,7 @@ SUMS: Final = {
 }
 _OLD: Final = "started_at < ? AND settled_at IS NOT NULL"
 # Rows of one step: some milliseconds.
-STEP: Final = 2000
+STEP: Final = 500
 COUNT_SQL: Final = f"SELECT count(*) FROM call WHERE {_OLD}"
 _LAST_SQL: Final = f"SELECT max(id) FROM (SELECT id FROM call WHERE {_OLD} ORDER BY id LIMIT ?)"
 # A task or a route may be missing.

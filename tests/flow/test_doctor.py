@@ -11,16 +11,11 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from appliance.config.paths import Home
 from appliance.control import running
@@ -28,7 +23,6 @@ from appliance.control.running import Planned
 from appliance.doctor.check import Check
 from appliance.doctor.checks import (
     cards,
-    certificates,
     clock,
     connections,
     disk,
@@ -44,7 +38,6 @@ from appliance.doctor.situation import Situation, look_around
 from appliance.doctor.table import CHECKS
 from appliance.engine.arguments import EnginePlan
 from appliance.hardware.probe import probe
-from appliance.lan import authority
 from appliance.proof.keys import machine_key
 from appliance.store.sessions import session
 from appliance.units import GIB, MIB, now_us
@@ -53,6 +46,7 @@ from tests.support.doctored import (
     AS_ROOT,
     CALL,
     DAY_US,
+    LAN,
     configure,
     copied,
     found,
@@ -82,11 +76,23 @@ def home(tmp_path: Path, pattern: Path) -> Home:
 # All is well, and how it is told.
 
 
-def test_a_box_without_faults_has_none(home: Home) -> None:
+def files(state: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Everything that is kept, with its rights and when it was written; SQLite's own notes beside it are left out."""
+    return {
+        str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in state.rglob("*")
+        if not path.name.endswith(("-wal", "-shm", "-generation")) and path.name != "doctor.json" and path != state
+    }
+
+
+def test_a_box_without_faults_has_none_and_nothing_is_changed(home: Home) -> None:
+    before = files(home.state)
     good = {check.name for check in CHECKS} - {"backups", "processes", "clock"}
     result = examine(home)
     assert [(check.name, finding) for check, finding in result.findings if check.name in good] == []
     assert {one.check.name for one in result.looked} == {check.name for check in CHECKS}
+    after = files(home.state)
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= {str(home.run)}
 
 
 def test_nothing_is_made_or_changed_where_there_is_no_box(tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_a_finding_is_not_forgotten_while_its_check_cannot_look(home: Home) -> N
 
 def test_every_row_of_the_table_is_provoked_here_and_words_are_whole() -> None:
     folder = Path(__file__).parent
-    text = (folder / "test_doctor.py").read_text() + (folder / "test_doctor_kept.py").read_text()
+    text = "".join((folder / f"test_{name}.py").read_text() for name in ("doctor", "doctor_kept", "retention"))
     assert [id for id in KINDS if f'"{id}"' not in text] == []
     for id, kind in KINDS.items():
         assert kind.means.endswith("."), id
@@ -270,44 +276,6 @@ def test_an_engine_that_was_not_measured_since_its_start(home: Home, tmp_path: P
     assert ids(engines.CHECK, home) == set()
     with supervised(home, name="chat"):
         assert ids(engines.CHECK, home) == {"engine-not-measured"}
-
-
-# Certificates.
-
-LAN = '[identity]\nenabled = true\n[lan]\nenabled = true\nhost = "box.example.test"\n'
-
-
-def test_certificates_that_end_have_ended_or_cannot_be_read(home: Home) -> None:
-    configure(home, LAN)
-    assert ids(certificates.CHECK, home) == set(), "there is none yet"
-    mine = authority.ensure(home, "box.example.test")
-    assert ids(certificates.CHECK, home) == set()
-    end = int(mine.until.timestamp() * 1e6)
-    (soon,) = found(certificates.CHECK, home, now=end - 30 * DAY_US)
-    assert (soon.id, soon.facts) == ("certificate-ends-soon", {"days": 30})
-    assert ids(certificates.CHECK, home, now=end) == {"certificate-ended"}
-    authority.files(home, "box.example.test")[0].write_text("no certificate")
-    assert ids(certificates.CHECK, home) == {"certificate-unreadable"}
-
-
-def test_what_browsers_are_shown_was_not_renewed(home: Home) -> None:
-    configure(home, LAN)
-    authority.ensure(home, "box.example.test")
-    folder = authority.folder(home, "box.example.test") / "caddy/certificates/local/box.example.test"
-    folder.mkdir(parents=True)
-    (folder / "box.example.test.crt").write_bytes(leaf(datetime.now(UTC) - timedelta(hours=1)))
-    assert ids(certificates.CHECK, home) == set(), "while it is down nobody renews it"
-    with supervised(home):
-        assert ids(certificates.CHECK, home) == {"certificate-not-renewed"}
-
-
-def leaf(until: datetime) -> bytes:
-    """A certificate that is good until then."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "box.example.test")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(until - timedelta(days=1)).not_valid_after(until)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 # Processes, ports and connections.

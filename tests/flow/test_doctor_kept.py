@@ -8,9 +8,14 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from appliance.accounts import chat_secrets
 from appliance.audit.actions import Action
@@ -22,6 +27,7 @@ from appliance.doctor.checks import (
     audit,
     backups,
     books,
+    certificates,
     chat_page,
     database,
     owner,
@@ -30,6 +36,7 @@ from appliance.doctor.checks import (
     settings,
 )
 from appliance.doctor.run import examine
+from appliance.lan import authority
 from appliance.store import schema
 from appliance.store.sessions import session
 from appliance.units import now_us
@@ -37,6 +44,7 @@ from tests.support.doctored import (
     AS_ROOT,
     CALL,
     DAY_US,
+    LAN,
     configure,
     copied,
     found,
@@ -244,6 +252,42 @@ def test_an_audit_log_that_was_tampered_with(home: Home, spoil: Callable[[Home],
     assert ids(audit.CHECK, home) == set()
     spoil(home)
     assert ids(audit.CHECK, home) == {"audit-damaged"}
+
+
+# Certificates.
+
+
+def test_certificates_that_end_have_ended_or_cannot_be_read(home: Home) -> None:
+    configure(home, LAN)
+    assert ids(certificates.CHECK, home) == set(), "there is none yet"
+    mine = authority.ensure(home, "box.example.test")
+    assert ids(certificates.CHECK, home) == set()
+    end = int(mine.until.timestamp() * 1e6)
+    (soon,) = found(certificates.CHECK, home, now=end - 30 * DAY_US)
+    assert (soon.id, soon.facts) == ("certificate-ends-soon", {"days": 30})
+    assert ids(certificates.CHECK, home, now=end) == {"certificate-ended"}
+    authority.files(home, "box.example.test")[0].write_text("no certificate")
+    assert ids(certificates.CHECK, home) == {"certificate-unreadable"}
+
+
+def test_what_browsers_are_shown_was_not_renewed(home: Home) -> None:
+    configure(home, LAN)
+    authority.ensure(home, "box.example.test")
+    folder = authority.folder(home, "box.example.test") / "caddy/certificates/local/box.example.test"
+    folder.mkdir(parents=True)
+    (folder / "box.example.test.crt").write_bytes(leaf(datetime.now(UTC) - timedelta(hours=1)))
+    assert ids(certificates.CHECK, home) == set(), "while it is down nobody renews it"
+    with supervised(home):
+        assert ids(certificates.CHECK, home) == {"certificate-not-renewed"}
+
+
+def leaf(until: datetime) -> bytes:
+    """A certificate that is good until then."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "box.example.test")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(until - timedelta(days=1)).not_valid_after(until)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 # Backups.

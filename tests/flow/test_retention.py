@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from appliance.audit import reading
 from appliance.doctor.checks import books
 from appliance.doctor.run import examine
 from appliance.ledger import usage
@@ -61,10 +62,20 @@ def sums(database: Path) -> list[Any]:
     return [*(sorted(rows, key=str) for rows in seen), days, whole]
 
 
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A box that was used."""
+    return used(tmp_path_factory.mktemp("pattern"))
+
+
+@pytest.fixture
+def file(tmp_path: Path, pattern: Path) -> Path:
+    """The database of such a box of the test's own."""
+    return copied(pattern, tmp_path).database
+
+
 @pytest.mark.parametrize("step", [1, 7, 2000])
-def test_not_a_token_is_lost(tmp_path: Path, step: int) -> None:
-    used(tmp_path)
-    file = tmp_path / "var/appliance.db"
+def test_not_a_token_is_lost(file: Path, step: int) -> None:
     write_all(file, old(120, step))
     before, border = sums(file), now_us() - 400 * DAY_US
     with closing(schema.read_only(file)) as connection:
@@ -90,9 +101,7 @@ def write_all(file: Path, statements: list[tuple[str, tuple[object, ...]]]) -> N
         connection.execute("COMMIT")
 
 
-def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
-    used(tmp_path)
-    file = tmp_path / "var/appliance.db"
+def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(file: Path) -> None:
     write_all(file, old(1500, 1))
     before = sums(file)
     program = (
@@ -115,9 +124,7 @@ def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(tmp_path: Path) -
     assert sums(file) == before
 
 
-def test_when_a_key_was_last_used_is_still_known_by_day(tmp_path: Path) -> None:
-    used(tmp_path)
-    file = tmp_path / "var/appliance.db"
+def test_when_a_key_was_last_used_is_still_known_by_day(file: Path) -> None:
     write_all(file, old(20, 2))
     with closing(schema.read_only(file)) as connection:
         newest = connection.execute("SELECT max(started_at) FROM call WHERE settled_at IS NOT NULL").fetchone()[0]
@@ -128,15 +135,17 @@ def test_when_a_key_was_last_used_is_still_known_by_day(tmp_path: Path) -> None:
     assert after == {"key-1": newest - newest % DAY_US}
 
 
-def test_the_doctor_finds_old_calls_and_puts_them_together(tmp_path: Path) -> None:
-    home = copied(used(tmp_path / "pattern"), tmp_path)
+def test_the_doctor_finds_old_calls_and_puts_them_together(tmp_path: Path, pattern: Path) -> None:
+    home = copied(pattern, tmp_path)
     write(home, *old(60, 3))
     assert "calls-old" in ids(books.CHECK, home)
     configure(home, "[retention]\ncalls_days = 600")
     assert "calls-old" not in ids(books.CHECK, home)
     configure(home)
     result = examine(home, fix=True, checks=(books.CHECK,))
-    assert len(result.mended) == 1
+    (said,) = result.mended
+    (act,) = [one for one in reading.newest(home, 9) if one["action"] == "calls-put-together"]
+    assert said.startswith(f"{act['facts']['calls']} old calls were put together")
     assert {finding.id for _, finding in result.findings} == {"calls-open"}, "and the books agree"
 
 

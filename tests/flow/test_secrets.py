@@ -14,7 +14,8 @@ from appliance.accounts.clients import CHAT_PAGE
 from appliance.accounts.sign_on_tables import Client
 from appliance.config.paths import find_home
 from appliance.control.local_key import local_key
-from appliance.control.secrets import SECRETS
+from appliance.control.secrets import SECRETS, find, rotate_local_key
+from appliance.errors import ApplianceError
 from appliance.identity import keys
 from appliance.store.sessions import session
 from appliance.supervise.where import read_report
@@ -88,7 +89,8 @@ def test_the_chat_page_gets_other_secrets_and_starts_anew_while_the_rest_goes_on
     assert ("secret-changed", "chat-page") in acts(box)
 
 
-def test_all_that_can_be_is_replaced_at_once_while_the_box_is_down(box: Box) -> None:
+def test_all_that_can_be_is_replaced_at_once_while_the_box_is_down(tmp_path: Path) -> None:
+    box = Box(tmp_path)
     home = find_home(box.config, box.state)
     key = local_key(home)
     keys.read(home)
@@ -98,28 +100,37 @@ def test_all_that_can_be_is_replaced_at_once_while_the_box_is_down(box: Box) -> 
     assert [action for action, _ in acts(box)] == ["key-created", "key-rotated", "signing-key-changed"]
 
 
-def test_a_key_that_works_no_more_is_simply_made_anew(box: Box) -> None:
+def test_a_key_that_works_no_more_is_simply_made_anew(tmp_path: Path) -> None:
+    box = Box(tmp_path)
     home = find_home(box.config, box.state)
     home.prepare()
     (home.secrets / "cli.key").write_text("apl-of-another-database\n")
-    box.run("secrets", "rotate", "local-key")
-    assert local_key(home) != "apl-of-another-database"
+    rotate_local_key(home)
+    assert local_key(home) == (home.secrets / "cli.key").read_text().strip() != "apl-of-another-database"
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_would_shut_people_out_or_lose_something_is_refused_in_words(box: Box, name: str) -> None:
-    error = box.document("secrets", "rotate", name, code=2)["error"]
-    assert error["code"] == "secret-kept"
-    assert name in error["message"]
-    assert error["hint"].endswith(".")
-    assert not (box.state / "appliance.db").exists(), "nothing was done"
+def test_what_would_shut_people_out_or_lose_something_is_refused_in_words(name: str) -> None:
+    with pytest.raises(ApplianceError) as failure:
+        find(name)
+    assert failure.value.code == "secret-kept"
+    assert name in failure.value.sentence
+    assert failure.value.hint.endswith(".")
 
 
-def test_a_secret_that_there_is_not_is_wrong_use(box: Box) -> None:
+def test_a_refusal_changes_nothing(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    assert box.document("secrets", "rotate", "audit-key", code=2)["error"]["code"] == "secret-kept"
+    assert not (box.state / "appliance.db").exists()
+
+
+def test_a_secret_that_there_is_not_is_wrong_use(tmp_path: Path) -> None:
+    box = Box(tmp_path)
     assert box.document("secrets", "rotate", "root-password", code=2)["error"]["code"] == "wrong-use"
 
 
-def test_the_list_says_what_there_is_and_what_replacing_does(box: Box) -> None:
+def test_the_list_says_what_there_is_and_what_replacing_does(tmp_path: Path) -> None:
+    box = Box(tmp_path)
     local_key(find_home(box.config, box.state))
     listed = {one["name"]: one for one in box.document("secrets", "list")}
     assert [name for name, one in listed.items() if one["there"]] == ["local-key", "audit-key"]

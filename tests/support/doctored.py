@@ -34,6 +34,7 @@ CALL = (
     " started_at) VALUES (?, 'anna', '', 'key-1', 'chat', 'api', 'chat', 'm', '', 0, 0, 0, 0, 1, 0, 0, 'open', 0, 0, ?)"
 )
 SETTLE = "UPDATE call SET settled_at = started_at, outcome = 'complete', prompt_tokens = 40 WHERE request_id = ?"
+LAN = '[identity]\nenabled = true\n[lan]\nenabled = true\nhost = "box.example.test"\n'
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 
 

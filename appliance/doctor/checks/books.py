@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
+from appliance.audit.actions import Action
+from appliance.audit.acts import acting
 from appliance.doctor.check import DATABASE, SETTINGS, Check
 from appliance.doctor.finding import Finding
 from appliance.doctor.situation import CURRENT, Situation
@@ -14,6 +16,7 @@ from appliance.errors import ApplianceError
 from appliance.ledger.rollup import COUNT_SQL, roll_up
 from appliance.store import schema
 from appliance.store.locks import holder
+from appliance.units import show_instant
 
 _NAMES: Final = "principal, team, key_id, model, provider"
 # Whole days: what was settled while we look is in both, since one transaction reads one state.
@@ -65,10 +68,13 @@ def too_old(situation: Situation) -> int:
     return before - before % _DAY_US
 
 
-def mend(situation: Situation, _: Finding) -> str:
-    """Put old calls together by day. Raises disk-full or database-broken."""
+def mend(situation: Situation, finding: Finding) -> str:
+    """Put old calls together by day. Raises disk-full, database-broken or audit errors."""
+    before = too_old(situation)
+    with acting(situation.home) as acts:
+        acts.note(Action.CALLS_PUT_TOGETHER, (show_instant(before) or "")[:10], calls=finding.facts["calls"])
     try:
-        count = roll_up(situation.home.database, too_old(situation))
+        count = roll_up(situation.home.database, before)
     except sqlite3.Error as error:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
             raise ApplianceError("disk-full", "There is no room for it.", "Free some room and run it again.") from error

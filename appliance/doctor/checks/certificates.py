@@ -25,7 +25,7 @@ def look(situation: Situation) -> Iterator[Finding]:
         return
     now = datetime.fromtimestamp(situation.now / 1e6, UTC)
     try:
-        mine = authority.ensure(situation.home, lan.host)
+        mine = authority.whole(situation.home, lan.host)
     except ApplianceError as error:
         yield Finding("certificate-unreadable", error.sentence, lan.host, error.hint)
         return

@@ -16,8 +16,7 @@ def look(situation: Situation) -> Iterator[Finding]:
     """Files of secrets that are there and cannot be used."""
     home = situation.home
     try:
-        if home.signing_keys.exists():
-            keys.read(home)
+        keys.check(home)
     except ApplianceError as error:
         yield Finding("secret-unusable", error.sentence, "signing-keys", error.hint)
     try:
