@@ -13,6 +13,7 @@ from appliance.doctor.check import SETTINGS, Check
 from appliance.doctor.finding import Finding
 from appliance.doctor.situation import Situation
 from appliance.hardware.tree import Tree, number, text
+from appliance.supervise import systemd
 
 _ANY: Final = frozenset({"0.0.0.0", "::"})
 _LOW: Final = 1024
@@ -28,7 +29,9 @@ def look(situation: Situation) -> Iterator[Finding]:
         if others:
             words = f"Port {port} on {host} ({setting}) is taken by {_name(others[0])}."
             yield Finding("port-taken", words, setting, facts={"port": port})
-        if port < (_LOW if first is None else first) and not _may_have_any(situation.tree):
+        # As a service of the system, what listens there was given the right.
+        allowed = _may_have_any(situation.tree) or systemd.manages(situation.home.run)
+        if port < (_LOW if first is None else first) and not allowed:
             yield Finding("port-not-allowed", f"This account may not listen on port {port} ({setting}).", setting)
 
 
