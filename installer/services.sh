@@ -5,6 +5,7 @@
 UNITS=/etc/systemd/system
 TARGET=appliance.target
 CARE=appliancecare.timer
+MEND=appliancemend.service
 
 # Only where it is installed for the whole system; else a supervisor of ours keeps it up.
 is_system() { [[ -n $LINK ]]; }
@@ -41,7 +42,7 @@ install_services() {
     replace "$UNITS/${file#"$SOURCE/systemd/"}" 644 <"$file"
   done
   run systemctl daemon-reload
-  run systemctl enable --quiet "$TARGET"
+  run systemctl enable --quiet "$TARGET" "$MEND"
   run systemctl enable --quiet --now "$CARE"
   say "      they start with the machine, and each that ends or hangs is started anew"
 }

@@ -84,7 +84,7 @@ end_it() {
 remove_services() {
   local units=(/etc/systemd/system/appliance*.{service,timer} /etc/systemd/system/appliance.target)
   local wants=(/etc/systemd/system/appliance.target.wants/*)
-  systemctl disable --quiet --now appliancecare.timer appliance.target "${wants[@]##*/}" 2>/dev/null || true
+  systemctl disable --quiet --now appliancecare.timer appliancemend.service appliance.target "${wants[@]##*/}" 2>/dev/null || true
   # What was set beyond the files, such as how much memory each may take.
   rm -rf -- /etc/systemd/system.control/appliance-*
   rmdir --ignore-fail-on-non-empty /etc/systemd/system.control 2>/dev/null || true

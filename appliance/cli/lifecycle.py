@@ -79,8 +79,11 @@ def _resume(home: Home) -> None:
     update_recovery.recover(home, say)
     if home.restoring.exists():
         from appliance.control import restoring
+        from appliance.control.up import down as end
 
         say("Going on with a restore that was interrupted")
+        # Services that were to start with the machine have waited for this, and will be started anew.
+        end(home)
         restoring.resume(home)
 
 

@@ -19,7 +19,8 @@ PLAIN: Final = ("audit.anchor", "audit.key", "public-keys.json", "cloud-off", "s
 # The key of the backups themselves: who restores has it.
 LEFT_OUT: Final = ("secrets/backup.key",)
 # What a restored box keeps of its own: models are known by their hashes, the rest is about this machine.
-KEPT: Final = ("backup", "logs", "models", "run", "update")
+# The last is what a file system of its own has.
+KEPT: Final = ("backup", "logs", "models", "run", "update", "lost+found")
 ASIDE: Final = "before-restore-"
 
 

@@ -113,7 +113,7 @@ def test_each_service_could_do_little_to_the_rest(machine: Machine) -> None:
     exposed["care"] = float(said.rsplit("level for", 1)[1].split(":")[1].split()[0])
     assert max(exposed.values()) <= EXPOSED_AT_MOST, exposed
     units = [f"/etc/systemd/system/appliance-{service}.service" for service in ALL]
-    units += [f"/etc/systemd/system/appliancecare.{kind}" for kind in ("service", "timer")]
+    units += [f"/etc/systemd/system/appliance{name}" for name in ("care.service", "care.timer", "mend.service")]
     checked = machine.run("systemd-analyze", "verify", *units, "/etc/systemd/system/appliance.target")
     assert (checked.returncode, checked.stderr) == (0, "")
 
@@ -235,6 +235,31 @@ def test_backups_are_made_and_tried_when_they_are_due(machine: Machine) -> None:
         "file-of-somebody-else",
     }, found
     machine.succeed("rm", "-r", "/srv/usb")
+
+
+def test_a_restore_that_the_power_cut_off_is_ended_by_the_next_start(machine: Machine) -> None:
+    """It was cut off when all was fetched and nothing replaced yet."""
+    machine.succeed("appliance", "down")
+    restored, owner = f"{STATE}/backup/restored", "--owner=appliance"
+    machine.succeed("install", "-d", owner, f"{STATE}/backup", restored, f"{restored}/state", f"{restored}/config")
+    kept = ("backup", "logs", "models", "run", "update", "lost+found")
+    names = [
+        path.name for path in machine.disk.iterdir() if path.name not in kept and "before-restore" not in path.name
+    ]
+    for name in names:
+        machine.succeed("cp", "-a", f"{STATE}/{name}", f"{restored}/state/{name}")
+    machine.succeed("cp", "-a", "/etc/appliance/appliance.toml", f"{restored}/config/appliance.toml")
+    about = {"id": "0123abcd", "made_at": "2026-01-01T00:00:00Z", "from": "/srv/usb"}
+    told = {"step": "out", "restored": restored, "aside": f"{STATE}/before-restore-1", "names": names, "about": about}
+    (machine.disk / "backup" / "restoring.json").write_text(json.dumps(told))
+    machine.succeed("chown", "appliance:", f"{STATE}/backup/restoring.json")
+    machine.cut_power()
+    began = time.monotonic()
+    machine.boot()
+    healthy_again(machine, HEALED_S, began)
+    assert "restored the backup 0123abcd" in machine.succeed("appliance", "audit", "tail")
+    assert "whole" in machine.succeed("appliance", "audit", "verify")
+    assert (machine.disk / "before-restore-1" / "appliance.db").exists()
 
 
 def test_down_ends_all_and_up_starts_all(machine: Machine) -> None:

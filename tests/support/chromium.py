@@ -54,11 +54,14 @@ class Tab:
             if said["result"].get("value") is True:
                 return
             await asyncio.sleep(every_s)
-        raise AssertionError(f"never came to be: {condition}")
+        where = await self.run("`${location.href}, ${document.readyState}: ${document.body?.innerText}`")
+        raise AssertionError(f"never came to be: {condition}, but {where}")
 
     async def open(self, address: str) -> None:
-        """Go there, and wait for the page."""
-        await self.call("Page.navigate", url=address)
+        """Go there, and wait for the page. One that is still being loaded is let be first: it would win."""
+        await self.until("document.readyState === 'complete'")
+        said = await self.call("Page.navigate", url=address)
+        assert "errorText" not in said, said
         await self.until(f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
 
     async def send(self, form: str, **fields: str) -> None:
